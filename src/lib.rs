@@ -1,0 +1,5 @@
+//! Bring-your-own-key for multi-tenant platforms on Kubernetes. `docs/architecture.md` is the map.
+
+pub mod api;
+pub mod clock;
+pub mod provider;

@@ -1,0 +1,12 @@
+//! The `TenantKms` types: what people write and what the operator reports. No I/O here.
+
+pub mod reason;
+pub mod spec;
+pub mod status;
+
+pub use reason::Reason;
+pub use spec::{
+    AwsSpec, AzureSpec, ClientSecret, DeletionPolicy, GcpSpec, ManagedIdentity, MasterKeySpec,
+    ProviderKind, SecretRef, SessionSpec, TenantKms, TenantKmsSpec, VerifySpec,
+};
+pub use status::{Effective, HandledRequests, Phase, TenantKmsStatus, VerifyError};

@@ -1,0 +1,90 @@
+//! The closed set of reasons. Every condition, event and metric names one of these; the table in
+//! docs/troubleshooting.md is generated from here.
+
+/// Why a tenant is in the state it is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Reason {
+    Verified,
+    AccessDenied,
+    KeyDisabled,
+    KeyNotFound,
+    KeyExpired,
+    KeyUnusable,
+    InvalidKeyRef,
+    CredentialNotFound,
+    CredentialRejected,
+    SecretNotFound,
+    EnvVarNotFound,
+    NotAllowed,
+    IdentityUnavailable,
+    EndpointNotAllowed,
+    KeyRefConflict,
+    Unreachable,
+    Throttled,
+    ProviderError,
+    KeyringMissing,
+    KeyringCorrupt,
+    KeyringForeign,
+    KeyringTooNew,
+    ProviderNotBuilt,
+    Suspended,
+}
+
+impl Reason {
+    pub const ALL: [Self; 24] = [
+        Self::Verified,
+        Self::AccessDenied,
+        Self::KeyDisabled,
+        Self::KeyNotFound,
+        Self::KeyExpired,
+        Self::KeyUnusable,
+        Self::InvalidKeyRef,
+        Self::CredentialNotFound,
+        Self::CredentialRejected,
+        Self::SecretNotFound,
+        Self::EnvVarNotFound,
+        Self::NotAllowed,
+        Self::IdentityUnavailable,
+        Self::EndpointNotAllowed,
+        Self::KeyRefConflict,
+        Self::Unreachable,
+        Self::Throttled,
+        Self::ProviderError,
+        Self::KeyringMissing,
+        Self::KeyringCorrupt,
+        Self::KeyringForeign,
+        Self::KeyringTooNew,
+        Self::ProviderNotBuilt,
+        Self::Suspended,
+    ];
+
+    /// The word in conditions, events and metric labels.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Verified => "Verified",
+            Self::AccessDenied => "AccessDenied",
+            Self::KeyDisabled => "KeyDisabled",
+            Self::KeyNotFound => "KeyNotFound",
+            Self::KeyExpired => "KeyExpired",
+            Self::KeyUnusable => "KeyUnusable",
+            Self::InvalidKeyRef => "InvalidKeyRef",
+            Self::CredentialNotFound => "CredentialNotFound",
+            Self::CredentialRejected => "CredentialRejected",
+            Self::SecretNotFound => "SecretNotFound",
+            Self::EnvVarNotFound => "EnvVarNotFound",
+            Self::NotAllowed => "NotAllowed",
+            Self::IdentityUnavailable => "IdentityUnavailable",
+            Self::EndpointNotAllowed => "EndpointNotAllowed",
+            Self::KeyRefConflict => "KeyRefConflict",
+            Self::Unreachable => "Unreachable",
+            Self::Throttled => "Throttled",
+            Self::ProviderError => "ProviderError",
+            Self::KeyringMissing => "KeyringMissing",
+            Self::KeyringCorrupt => "KeyringCorrupt",
+            Self::KeyringForeign => "KeyringForeign",
+            Self::KeyringTooNew => "KeyringTooNew",
+            Self::ProviderNotBuilt => "ProviderNotBuilt",
+            Self::Suspended => "Suspended",
+        }
+    }
+}
