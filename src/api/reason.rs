@@ -5,6 +5,8 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Reason {
     Verified,
+    /// A proof is under way and nothing is known yet.
+    Verifying,
     AccessDenied,
     KeyDisabled,
     KeyNotFound,
@@ -31,8 +33,9 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::Verified,
+        Self::Verifying,
         Self::AccessDenied,
         Self::KeyDisabled,
         Self::KeyNotFound,
@@ -62,6 +65,7 @@ impl Reason {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Verified => "Verified",
+            Self::Verifying => "Verifying",
             Self::AccessDenied => "AccessDenied",
             Self::KeyDisabled => "KeyDisabled",
             Self::KeyNotFound => "KeyNotFound",

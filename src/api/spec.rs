@@ -194,3 +194,34 @@ pub enum DeletionPolicy {
     Retain,
     Erase,
 }
+
+impl TenantKmsSpec {
+    /// The shortest valid spec: the operator's own identity on a key.
+    pub fn new(provider: ProviderKind, kms_key_ref: impl Into<String>) -> Self {
+        Self {
+            provider,
+            kms_key_ref: kms_key_ref.into(),
+            azure: None,
+            aws: None,
+            gcp: None,
+            verify: None,
+            master_key: None,
+            session: None,
+            deletion_policy: None,
+            suspend: None,
+        }
+    }
+
+    /// The part that a proof is about: the same spec without the emergency stop.
+    #[must_use]
+    pub fn verifiable(&self) -> Self {
+        Self {
+            suspend: None,
+            ..self.clone()
+        }
+    }
+
+    pub fn is_suspended(&self) -> bool {
+        self.suspend == Some(true)
+    }
+}

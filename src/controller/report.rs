@@ -1,0 +1,302 @@
+//! From what is known of a tenant to its status: one row of the table in docs/architecture.md.
+//! Pure. Every message here is the operator's own.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+use super::candidate::Verdict;
+use crate::api::{Effective, HandledRequests, Phase, Reason, TenantKmsStatus, VerifyError};
+use crate::provider::Failure;
+use crate::seal::{Cause, State};
+
+/// What a report is made from.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    /// Of the object as it is now.
+    pub generation: i64,
+    /// The newest generation that was decided before.
+    pub decided: i64,
+    pub suspended: bool,
+    /// Of the spec in force; `None` before there is one.
+    pub seal: Option<&'a State>,
+    /// What explains the seal.
+    pub seal_failure: Option<&'a Failure>,
+    /// A newer spec that is not in force.
+    pub candidate: Option<&'a Verdict>,
+    /// The record cannot be used, so nothing is tried.
+    pub unusable: Option<&'a Failure>,
+    pub last_failure: Option<(&'a Failure, Timestamp)>,
+    /// From the record: a seal that was there before this process.
+    pub sealed_since: Option<Timestamp>,
+    pub last_verified: Option<Timestamp>,
+    pub identity: Option<&'a str>,
+    pub kek_version: Option<&'a str>,
+    pub effective: Option<&'a Effective>,
+    pub handled: &'a HandledRequests,
+    pub now: Timestamp,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Is {
+    True,
+    False,
+    Unknown,
+}
+
+impl Is {
+    fn name(self) -> &'static str {
+        match self {
+            Self::True => "True",
+            Self::False => "False",
+            Self::Unknown => "Unknown",
+        }
+    }
+}
+
+/// What is still going on, as kstatus wants to hear it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Going {
+    Steady,
+    Reconciling,
+    Stalled,
+}
+
+struct Words<'a> {
+    reason: Reason,
+    message: &'a str,
+}
+
+impl<'a> From<&'a Failure> for Words<'a> {
+    fn from(failure: &'a Failure) -> Self {
+        Self {
+            reason: failure.reason,
+            message: &failure.message,
+        }
+    }
+}
+
+const VERIFIED: Words<'static> = Words {
+    reason: Reason::Verified,
+    message: "The key works: wrap and unwrap were proved.",
+};
+const IN_FORCE: Words<'static> = Words {
+    reason: Reason::Verified,
+    message: "This spec was verified and is in force.",
+};
+const VERIFYING: Words<'static> = Words {
+    reason: Reason::Verifying,
+    message: "The key is being proved for the first time.",
+};
+const NEW_SPEC: Words<'static> = Words {
+    reason: Reason::Verifying,
+    message: "The new spec is being proved; the verified one stays in force.",
+};
+const SUSPENDED: Words<'static> = Words {
+    reason: Reason::Suspended,
+    message: "spec.suspend is true: no call is made and nothing is served. \
+              Set spec.suspend to false to resume.",
+};
+const SEALED_BEFORE: Words<'static> = Words {
+    reason: Reason::Verifying,
+    message: "Sealed; the key is being proved again.",
+};
+
+/// The row of the table: what each condition says and why.
+struct Row<'a> {
+    phase: Phase,
+    ready: (Is, Words<'a>),
+    active: (Is, Words<'a>),
+    sealed: (Is, Words<'a>),
+    accepted: (Is, Words<'a>),
+    going: Going,
+}
+
+/// The words and the state of `ConfigAccepted`, and of `Ready` for a tenant that is not sealed.
+fn accepted<'a>(candidate: Option<&'a Verdict>) -> (Is, Words<'a>, Going) {
+    match candidate {
+        None => (Is::True, IN_FORCE, Going::Steady),
+        Some(Verdict::Open) => (Is::Unknown, NEW_SPEC, Going::Reconciling),
+        Some(Verdict::Undecided(failure)) => (Is::Unknown, failure.into(), Going::Reconciling),
+        Some(Verdict::Refused(failure)) => (Is::False, failure.into(), Going::Stalled),
+    }
+}
+
+fn row<'a>(view: &View<'a>) -> Row<'a> {
+    let sealed_before = view.sealed_since.is_some();
+    let sealed_is = if sealed_before { Is::True } else { Is::False };
+    if view.suspended {
+        let (accepted, ..) = accepted(view.candidate);
+        return Row {
+            phase: Phase::Suspended,
+            ready: (Is::False, SUSPENDED),
+            active: (Is::False, SUSPENDED),
+            sealed: (sealed_is, SUSPENDED),
+            accepted: (accepted, SUSPENDED),
+            going: Going::Steady,
+        };
+    }
+    if let Some(failure) = view.unusable {
+        return pending(failure.into(), Is::False, Is::False, Going::Stalled);
+    }
+    match view.seal {
+        Some(State::Active) => {
+            let (is, words, going) = accepted(view.candidate);
+            let ready = match view.candidate {
+                Some(_) => words_of(view.candidate),
+                None => VERIFIED,
+            };
+            Row {
+                phase: Phase::Active,
+                ready: (is, ready),
+                active: (Is::True, VERIFIED),
+                sealed: (Is::False, VERIFIED),
+                accepted: (is, words),
+                going,
+            }
+        }
+        Some(State::Sealed { cause, .. }) => {
+            let why = || view.seal_failure.map_or(SEALED_BEFORE, Words::from);
+            let (is, words, _) = accepted(view.candidate);
+            Row {
+                phase: Phase::Sealed,
+                ready: (Is::False, why()),
+                active: (Is::False, why()),
+                sealed: (Is::True, why()),
+                accepted: (is, words),
+                going: match cause {
+                    Cause::Denial => Going::Stalled,
+                    Cause::Outage => Going::Reconciling,
+                },
+            }
+        }
+        // Without a verdict of this process: what the record knows, for an object without status.
+        Some(State::Undecided) => {
+            let words = || if sealed_before { SEALED_BEFORE } else { VERIFYING };
+            Row {
+                phase: if sealed_before { Phase::Sealed } else { Phase::Pending },
+                ready: (Is::Unknown, words()),
+                active: (Is::False, words()),
+                sealed: (sealed_is, words()),
+                accepted: (Is::Unknown, words()),
+                going: Going::Reconciling,
+            }
+        }
+        None => match view.candidate {
+            Some(Verdict::Refused(failure)) => {
+                pending(failure.into(), Is::False, Is::False, Going::Stalled)
+            }
+            Some(Verdict::Undecided(failure)) => {
+                pending(failure.into(), Is::Unknown, Is::Unknown, Going::Reconciling)
+            }
+            Some(Verdict::Open) | None => {
+                pending(VERIFYING, Is::Unknown, Is::Unknown, Going::Reconciling)
+            }
+        },
+    }
+}
+
+fn words_of(candidate: Option<&Verdict>) -> Words<'_> {
+    accepted(candidate).1
+}
+
+fn pending(words: Words<'_>, ready: Is, accepted: Is, going: Going) -> Row<'_> {
+    let again = || Words {
+        reason: words.reason,
+        message: words.message,
+    };
+    Row {
+        phase: Phase::Pending,
+        ready: (ready, again()),
+        active: (Is::False, again()),
+        sealed: (Is::False, again()),
+        accepted: (accepted, again()),
+        going,
+    }
+}
+
+/// The status that says it. `reported` is what this process wrote last (or, after a start, found):
+/// times that did not change are taken from there, so that a steady tenant causes no write.
+pub fn report(view: &View<'_>, reported: Option<&TenantKmsStatus>) -> TenantKmsStatus {
+    let row = row(view);
+    let undecided = !view.suspended && matches!(row.accepted.0, Is::Unknown);
+    let observed = if undecided { view.decided } else { view.generation };
+    let mut conditions = vec![
+        condition("Ready", &row.ready, view, reported),
+        condition("Active", &row.active, view, reported),
+        condition("Sealed", &row.sealed, view, reported),
+        condition("ConfigAccepted", &row.accepted, view, reported),
+    ];
+    let ready = &row.ready.1;
+    let why = Words {
+        reason: ready.reason,
+        message: ready.message,
+    };
+    match row.going {
+        Going::Steady => {}
+        Going::Reconciling => {
+            conditions.push(condition("Reconciling", &(Is::True, why), view, reported));
+        }
+        Going::Stalled => conditions.push(condition("Stalled", &(Is::True, why), view, reported)),
+    }
+    let mut status = TenantKmsStatus {
+        observed_generation: Some(observed),
+        phase: Some(row.phase),
+        conditions,
+        sealed_since: view.sealed_since.map(Time),
+        last_verified_time: reported.and_then(|old| old.last_verified_time.clone()),
+        last_verify_error: view.last_failure.map(|(failure, at)| {
+            let known = reported.and_then(|old| old.last_verify_error.as_ref());
+            verify_error(failure, at, known)
+        }),
+        identity: view.identity.map(str::to_owned),
+        kek_version: view.kek_version.map(str::to_owned),
+        effective: view.effective.cloned(),
+        handled_requests: (*view.handled != HandledRequests::default())
+            .then(|| view.handled.clone()),
+    };
+    if reported != Some(&status) {
+        status.last_verified_time = view.last_verified.map(Time).or(status.last_verified_time);
+    }
+    status
+}
+
+/// One failure that goes on is reported once: its first time and request id stay.
+fn verify_error(failure: &Failure, at: Timestamp, known: Option<&VerifyError>) -> VerifyError {
+    let code = failure.code.as_ref().map(|code| code.as_str().to_owned());
+    match known {
+        Some(known)
+            if known.reason == failure.reason.name()
+                && known.message == failure.message
+                && known.code == code =>
+        {
+            known.clone()
+        }
+        _ => VerifyError {
+            reason: failure.reason.name().to_owned(),
+            message: failure.message.clone(),
+            code,
+            request_id: failure.request_id.as_ref().map(|id| id.as_str().to_owned()),
+            time: Time(at),
+        },
+    }
+}
+
+fn condition(
+    type_: &str,
+    (is, words): &(Is, Words<'_>),
+    view: &View<'_>,
+    reported: Option<&TenantKmsStatus>,
+) -> Condition {
+    let before = reported
+        .and_then(|status| status.conditions.iter().find(|one| one.type_ == type_))
+        .filter(|before| before.status == is.name() && before.last_transition_time.0 <= view.now);
+    Condition {
+        type_: type_.to_owned(),
+        status: is.name().to_owned(),
+        reason: words.reason.name().to_owned(),
+        message: words.message.to_owned(),
+        observed_generation: Some(view.generation),
+        last_transition_time: before
+            .map_or(Time(view.now), |before| before.last_transition_time.clone()),
+    }
+}

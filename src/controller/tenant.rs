@@ -1,0 +1,377 @@
+//! What this process knows of one tenant, and what follows from it. Pure: answers, the spec and
+//! the time go in; attempts to make, records and reports to write come out.
+
+use jiff::Timestamp;
+
+use super::candidate::{Candidate, Verdict};
+use super::report::View;
+use super::requests::Asked;
+use crate::api::{Effective, HandledRequests, TenantKms, TenantKmsSpec, TenantKmsStatus};
+use crate::clock::Moment;
+use crate::provider::{Failure, TenantId};
+use crate::record::store::Version;
+use crate::record::{Applied, Record, SealedSince};
+use crate::seal::{self, Cause, Seal, State, Transition};
+
+/// A record as it is stored.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    pub record: Record,
+    pub version: Version,
+}
+
+/// What a successful attempt tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Success {
+    pub key_id: String,
+    pub kek_version: String,
+    pub identity: String,
+}
+
+pub type Answer = Result<Success, Failure>;
+
+/// A candidate that was proved and waits to be put on record.
+#[derive(Clone, Debug)]
+pub struct Proved {
+    pub spec: TenantKmsSpec,
+    pub generation: i64,
+    pub started: Moment,
+    pub success: Success,
+}
+
+#[derive(Debug)]
+pub struct Tenant {
+    pub id: TenantId,
+    pub object_uid: String,
+    pub stored: Option<Stored>,
+    pub unusable: Option<Failure>,
+    seal: Option<Seal>,
+    candidate: Option<Candidate>,
+    pub proved: Option<Proved>,
+    suspended: bool,
+    asked: Asked,
+    generation: i64,
+    last_success: Option<(Success, Timestamp)>,
+    candidate_failure: Option<(Failure, Timestamp)>,
+    effective: Option<Effective>,
+    pub reported: Option<TenantKmsStatus>,
+}
+
+impl Tenant {
+    pub fn new(id: TenantId, object_uid: String) -> Self {
+        Self {
+            id,
+            object_uid,
+            stored: None,
+            unusable: None,
+            seal: None,
+            candidate: None,
+            proved: None,
+            suspended: false,
+            asked: Asked::default(),
+            generation: -1,
+            last_success: None,
+            candidate_failure: None,
+            effective: None,
+            reported: None,
+        }
+    }
+
+    /// Takes the record that was read or written. The applied spec gets a seal without a verdict.
+    pub fn take_record(&mut self, stored: Stored, now: Moment) {
+        self.unusable = None;
+        match (&stored.record.applied, &self.seal) {
+            (Some(applied), None) => self.seal = Some(Seal::new(timing(&applied.spec), now)),
+            (None, Some(_)) => self.seal = None,
+            _ => {}
+        }
+        self.stored = Some(stored);
+    }
+
+    /// The stored record cannot be used: nothing is known and nothing is tried.
+    pub fn refuse_record(&mut self, failure: Failure) {
+        self.forget_record();
+        self.unusable = Some(failure);
+    }
+
+    /// Somebody else changed the record: everything that rested on it is forgotten.
+    pub fn forget_record(&mut self) {
+        self.stored = None;
+        self.seal = None;
+        self.candidate = None;
+        self.proved = None;
+    }
+
+    pub fn applied(&self) -> Option<&Applied> {
+        self.stored.as_ref()?.record.applied.as_ref()
+    }
+
+    pub fn seal_mut(&mut self) -> Option<&mut Seal> {
+        self.seal.as_mut()
+    }
+
+    pub fn candidate(&self) -> Option<&Candidate> {
+        self.candidate.as_ref()
+    }
+
+    pub fn seal(&self) -> Option<&Seal> {
+        self.seal.as_ref()
+    }
+
+    pub fn is_suspended(&self) -> bool {
+        self.suspended
+    }
+
+    /// Looks at the object as it is now: a new spec, suspension, requests.
+    pub fn observe(&mut self, object: &TenantKms, now: Moment) {
+        self.generation = object.metadata.generation.unwrap_or_default();
+        self.effective = Some(effective(&object.spec));
+        let spec = object.spec.verifiable();
+        self.observe_suspension(object.spec.is_suspended(), now);
+        if self.stored.is_none() {
+            return;
+        }
+        let in_force = self.applied().is_some_and(|applied| applied.spec == spec);
+        if in_force {
+            self.candidate = None;
+            self.candidate_failure = None;
+            self.proved = None;
+        } else if self.candidate.as_ref().is_none_or(|known| known.spec != spec) {
+            self.candidate = Some(Candidate::new(spec, self.generation, now));
+            self.candidate_failure = None;
+            self.proved = None;
+        } else if let Some(known) = &mut self.candidate {
+            known.generation = self.generation;
+        }
+        let handled = self.handled().clone();
+        if self.asked.observe(object, &handled, now) && !self.suspended {
+            let unseal = self.asked.unseal_pending();
+            if let Some(seal) = &mut self.seal {
+                seal.request(now, unseal);
+            }
+            if let Some(candidate) = &mut self.candidate {
+                candidate.request(now);
+            }
+        }
+    }
+
+    fn observe_suspension(&mut self, suspended: bool, now: Moment) {
+        if suspended && !self.suspended {
+            self.proved = None;
+            if let Some(seal) = &mut self.seal {
+                seal.void();
+            }
+        }
+        if !suspended && self.suspended {
+            // Resuming needs a proof: begin like a process without one.
+            if let (Some(applied), true) = (self.applied(), self.seal.is_some()) {
+                self.seal = Some(Seal::new(timing(&applied.spec), now));
+            }
+            if let Some(candidate) = &mut self.candidate {
+                candidate.request(now);
+            }
+        }
+        self.suspended = suspended;
+    }
+
+    /// Takes the answer to an attempt on the spec in force.
+    pub fn checked(
+        &mut self,
+        attempt: seal::Attempt,
+        answer: Answer,
+        now: Moment,
+        jitter: f64,
+    ) -> Option<Transition> {
+        self.asked.carried_out(attempt.started);
+        let seal = self.seal.as_mut()?;
+        let result = match answer {
+            Ok(success) => {
+                self.last_success = Some((success, attempt.started.timestamp()));
+                Ok(())
+            }
+            Err(failure) => Err(failure),
+        };
+        seal.finish(attempt, result, now, jitter)
+    }
+
+    /// Takes the answer to an attempt on the candidate for `generation`.
+    pub fn tried(
+        &mut self,
+        spec: &TenantKmsSpec,
+        started: Moment,
+        answer: Answer,
+        now: Moment,
+        jitter: f64,
+    ) {
+        self.asked.carried_out(started);
+        let Some(candidate) = self.candidate.as_mut().filter(|known| known.spec == *spec) else {
+            return; // the spec has changed since
+        };
+        match answer {
+            Ok(success) => {
+                self.proved = Some(Proved {
+                    spec: candidate.spec.clone(),
+                    generation: candidate.generation,
+                    started,
+                    success,
+                });
+            }
+            Err(failure) => {
+                self.candidate_failure = Some((failure.clone(), now.timestamp()));
+                candidate.failed(failure, now, jitter);
+            }
+        }
+    }
+
+    /// A proved candidate could not be put in force.
+    pub fn refuse_proved(&mut self, failure: Failure, now: Moment, jitter: f64) {
+        self.proved = None;
+        if let Some(candidate) = &mut self.candidate {
+            self.candidate_failure = Some((failure.clone(), now.timestamp()));
+            candidate.failed(failure, now, jitter);
+        }
+    }
+
+    /// The proved candidate is on record: it is in force from now on.
+    pub fn adopt(&mut self, proved: Proved, stored: Stored, now: Moment) -> Option<Transition> {
+        let timing = timing(&proved.spec);
+        let seal = self.seal.get_or_insert_with(|| Seal::new(timing, now));
+        seal.set_timing(timing);
+        let transition = seal.adopt_proof(proved.started, now);
+        self.last_success = Some((proved.success, proved.started.timestamp()));
+        self.stored = Some(stored);
+        self.candidate = None;
+        self.candidate_failure = None;
+        self.proved = None;
+        transition
+    }
+
+    /// The record as it should be; equal to the stored one when nothing is to be written.
+    pub fn wanted_record(&self, now: Moment) -> Option<Record> {
+        let stored = &self.stored.as_ref()?.record;
+        let mut wanted = stored.clone();
+        wanted.handled = self.asked.handled(&stored.handled);
+        match self.seal.as_ref().map(Seal::state) {
+            Some(State::Sealed { since, .. }) if stored.sealed.is_none() => {
+                wanted.seal_epoch += 1;
+                wanted.sealed = Some(SealedSince {
+                    since: since.timestamp().min(now.timestamp()),
+                    reason: self
+                        .seal
+                        .as_ref()
+                        .and_then(Seal::failure)
+                        .map_or_else(String::new, |failure| failure.reason.name().to_owned()),
+                });
+            }
+            Some(State::Active) if !self.suspended => wanted.sealed = None,
+            _ => {}
+        }
+        Some(wanted)
+    }
+
+    fn handled(&self) -> &HandledRequests {
+        static NONE: HandledRequests = HandledRequests {
+            verify_requested_at: None,
+            unseal_requested_at: None,
+        };
+        self.stored
+            .as_ref()
+            .map_or(&NONE, |stored| &stored.record.handled)
+    }
+
+    /// Whether there is anything to report that is not already said. A fresh process changes
+    /// nothing before its first verdict, unless the object has no status at all.
+    pub fn may_report(&self, observed: Option<&TenantKmsStatus>) -> bool {
+        let undecided = |seal: &Seal| matches!(seal.state(), State::Undecided);
+        let blank = observed.is_none_or(|status| status.phase.is_none());
+        let fresh = self.reported.is_none() || self.seal.as_ref().is_some_and(undecided);
+        let open = self.seal.as_ref().is_some_and(undecided)
+            || self
+                .candidate
+                .as_ref()
+                .is_some_and(|one| *one.verdict() == Verdict::Open);
+        blank || self.suspended || self.unusable.is_some() || !(fresh && open)
+    }
+
+    pub fn view(&self, now: Moment) -> View<'_> {
+        let record = self.stored.as_ref().map(|stored| &stored.record);
+        let decided = self
+            .applied()
+            .filter(|applied| applied.object_uid == self.object_uid)
+            .map_or(-1, |applied| applied.generation);
+        let reported = self.reported.as_ref().and_then(|old| old.observed_generation);
+        View {
+            generation: self.generation,
+            decided: decided.max(reported.unwrap_or(-1)).min(self.generation),
+            suspended: self.suspended,
+            seal: self.seal.as_ref().map(Seal::state),
+            seal_failure: self.seal.as_ref().and_then(Seal::failure),
+            candidate: self.candidate.as_ref().map(Candidate::verdict),
+            unusable: self.unusable.as_ref(),
+            last_failure: self.last_failure(),
+            sealed_since: record
+                .and_then(|record| record.sealed.as_ref())
+                .map(|sealed| sealed.since),
+            last_verified: self.last_success.as_ref().map(|(_, at)| *at),
+            identity: self.last_success.as_ref().map(|(one, _)| one.identity.as_str()),
+            kek_version: self
+                .last_success
+                .as_ref()
+                .map(|(one, _)| one.kek_version.as_str()),
+            effective: self.effective.as_ref(),
+            handled: self.handled(),
+            now: now.timestamp(),
+        }
+    }
+
+    fn last_failure(&self) -> Option<(&Failure, Timestamp)> {
+        if let Some((failure, at)) = &self.candidate_failure {
+            return Some((failure, *at));
+        }
+        self.seal
+            .as_ref()
+            .and_then(Seal::last_failure)
+            .map(|(failure, at)| (failure, at.timestamp()))
+    }
+
+    /// How long until something is due by itself.
+    pub fn next_wake(&self, now: Moment) -> Option<std::time::Duration> {
+        if self.suspended {
+            return None;
+        }
+        let seal = self.seal.as_ref().and_then(|seal| seal.next_tick(now));
+        let asked = self.asked.next(now);
+        let candidate = self
+            .candidate
+            .as_ref()
+            .map(|candidate| until(candidate.next(), now));
+        [seal, asked, candidate].into_iter().flatten().min()
+    }
+
+    /// Whether the tenant is sealed because the customer said no.
+    pub fn is_denied(&self) -> bool {
+        let state = self.seal.as_ref().map(Seal::state);
+        matches!(state, Some(State::Sealed { cause: Cause::Denial, .. }))
+    }
+}
+
+/// The time from `now` to `then`, zero when it has passed.
+pub fn until(then: Moment, now: Moment) -> std::time::Duration {
+    then.boot.saturating_sub(now.boot)
+}
+
+fn timing(spec: &TenantKmsSpec) -> seal::Timing {
+    spec.timing()
+}
+
+fn effective(spec: &TenantKmsSpec) -> Effective {
+    let timing = timing(spec);
+    Effective {
+        interval: crate::api::timing::format(timing.interval),
+        proof_ttl: crate::api::timing::format(timing.proof_ttl),
+        deletion_policy: match spec.deletion_policy {
+            Some(crate::api::DeletionPolicy::Erase) => "Erase".to_owned(),
+            _ => "Retain".to_owned(),
+        },
+    }
+}

@@ -1,0 +1,174 @@
+//! What must survive: one record per tenant, the operator's only input besides the spec. Pure;
+//! the store that keeps it is in `store.rs`. Only the holder writes, always on the version read.
+
+pub mod claims;
+pub mod store;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::api::{HandledRequests, Reason, TenantKmsSpec};
+use crate::provider::{Failure, TenantId};
+use crate::random;
+
+/// The format this version writes. Readers accept this and the previous one.
+pub const FORMAT: u32 = 1;
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Record {
+    pub format: u32,
+    /// `namespace/name`, for people who read a backup.
+    pub tenant: String,
+    /// 128 random bits, given at first sight. It, not the name, identifies the tenant.
+    pub tenant_uid: String,
+    /// The namespace the uid is bound to.
+    pub namespace_uid: String,
+    /// Raised at every seal.
+    pub seal_epoch: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sealed: Option<SealedSince>,
+    /// The spec that was verified last and is in force.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub applied: Option<Applied>,
+    /// The canonical id of the key that belongs to this tenant's namespace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub claim: Option<String>,
+    #[serde(default)]
+    pub handled: HandledRequests,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SealedSince {
+    pub since: Timestamp,
+    pub reason: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Applied {
+    pub spec: TenantKmsSpec,
+    /// Of which object, and which generation of it.
+    pub object_uid: String,
+    pub generation: i64,
+}
+
+impl Record {
+    /// The record of a tenant seen for the first time.
+    pub fn new(tenant: &TenantId, namespace_uid: &str) -> Result<Self, random::Unavailable> {
+        Ok(Self {
+            format: FORMAT,
+            tenant: tenant.to_string(),
+            tenant_uid: random::hex::<16>()?,
+            namespace_uid: namespace_uid.to_owned(),
+            seal_epoch: 0,
+            sealed: None,
+            applied: None,
+            claim: None,
+            handled: HandledRequests::default(),
+        })
+    }
+
+    /// Reads a record and refuses what is not this tenant's, damaged, or of a newer operator.
+    pub fn parse(bytes: &[u8], tenant: &TenantId, namespace_uid: &str) -> Result<Self, Unusable> {
+        #[derive(Deserialize)]
+        struct Probe {
+            format: u32,
+        }
+        let probe: Probe = serde_json::from_slice(bytes).map_err(|_| Unusable::Corrupt)?;
+        if probe.format > FORMAT {
+            return Err(Unusable::TooNew);
+        }
+        let record: Self = serde_json::from_slice(bytes).map_err(|_| Unusable::Corrupt)?;
+        if record.tenant != tenant.to_string() {
+            return Err(Unusable::Corrupt);
+        }
+        if record.namespace_uid != namespace_uid {
+            return Err(Unusable::Foreign);
+        }
+        Ok(record)
+    }
+}
+
+/// Why a stored record is not used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unusable {
+    Corrupt,
+    TooNew,
+    Foreign,
+}
+
+impl Unusable {
+    /// What to tell people; `secret` is the record's Secret, `namespace` its namespace.
+    pub fn failure(self, namespace: &str, secret: &str) -> Failure {
+        match self {
+            Self::Corrupt => Failure::misconfigured(
+                Reason::KeyringCorrupt,
+                format!(
+                    "The record of this tenant cannot be read, so nothing was sent to the key. \
+                     Restore it from a backup: `kubectl -n '{namespace}' apply -f BACKUP.yaml` \
+                     for Secret '{secret}'."
+                ),
+            ),
+            Self::TooNew => Failure::misconfigured(
+                Reason::KeyringTooNew,
+                format!(
+                    "The record of this tenant was written by a newer operator and is left \
+                     alone. Upgrade again (`helm upgrade`), or restore the older Secret \
+                     '{secret}' in namespace '{namespace}'."
+                ),
+            ),
+            Self::Foreign => Failure::misconfigured(
+                Reason::KeyringForeign,
+                format!(
+                    "This namespace was deleted and created again; the record belongs to the \
+                     old one, so nothing was sent to the key. If the new namespace has another \
+                     owner, use another name. To start anew: \
+                     `kubectl -n '{namespace}' delete secret '{secret}'`."
+                ),
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tenant() -> TenantId {
+        TenantId {
+            namespace: "tenants".into(),
+            name: "acme".into(),
+        }
+    }
+
+    #[test]
+    fn a_record_survives_the_round_trip_and_nothing_else_is_accepted() {
+        let record = Record::new(&tenant(), "ns-uid").expect("random bytes");
+        let bytes = serde_json::to_vec(&record).expect("a record serializes");
+        assert_eq!(
+            Record::parse(&bytes, &tenant(), "ns-uid").as_ref(),
+            Ok(&record)
+        );
+        assert_eq!(
+            Record::parse(&bytes, &tenant(), "other"),
+            Err(Unusable::Foreign)
+        );
+        assert_eq!(
+            Record::parse(b"{}", &tenant(), "ns-uid"),
+            Err(Unusable::Corrupt)
+        );
+        assert_eq!(
+            Record::parse(br#"{"format":2,"new":true}"#, &tenant(), "ns-uid"),
+            Err(Unusable::TooNew)
+        );
+        let other = TenantId {
+            namespace: "tenants".into(),
+            name: "globex".into(),
+        };
+        assert_eq!(
+            Record::parse(&bytes, &other, "ns-uid"),
+            Err(Unusable::Corrupt)
+        );
+    }
+}

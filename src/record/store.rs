@@ -1,0 +1,203 @@
+//! Where records are kept: one Secret per tenant in the records namespace. Every write carries
+//! the version that was read, so a stale holder can overwrite nothing.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use aws_lc_rs::digest;
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{ListParams, ObjectMeta, PostParams};
+use kube::{Api, Client, ResourceExt};
+use tokio::time::timeout;
+
+use super::claims::{self, Claims};
+use super::{Record, Unusable};
+use crate::provider::TenantId;
+use crate::random::encode_hex;
+
+const SECRET_TYPE: &str = "tenantkms.dev/record";
+const DATA_KEY: &str = "record.json";
+const DEADLINE: Duration = Duration::from_secs(10);
+const PAGE: u32 = 500;
+
+/// The version of a stored record, as the API server counts it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version(String);
+
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("the record was changed by somebody else")]
+    Conflict,
+    #[error("the record cannot be used")]
+    Unusable(Unusable),
+    #[error("the API server refused or did not answer")]
+    Api(#[source] Box<kube::Error>),
+    #[error("the API server did not answer in {} s", DEADLINE.as_secs())]
+    Deadline,
+    #[error("a record could not be encoded")]
+    Encode(#[source] serde_json::Error),
+}
+
+#[async_trait]
+pub trait RecordStore: Send + Sync {
+    async fn load(
+        &self,
+        tenant: &TenantId,
+        namespace_uid: &str,
+    ) -> Result<Option<(Record, Version)>, StoreError>;
+
+    /// Creates (`expected` is `None`) or replaces exactly the expected version.
+    async fn save(
+        &self,
+        tenant: &TenantId,
+        record: &Record,
+        expected: Option<&Version>,
+    ) -> Result<Version, StoreError>;
+
+    /// Every claim on record.
+    async fn claims(&self) -> Result<Claims, StoreError>;
+}
+
+/// The name of a tenant's record: `tkms-` and 32 hex digits of sha256(namespace/name).
+pub fn secret_name(tenant: &TenantId) -> String {
+    let hash = digest::digest(&digest::SHA256, tenant.to_string().as_bytes());
+    format!("tkms-{}", encode_hex(&hash.as_ref()[..16]))
+}
+
+pub struct KubeStore {
+    secrets: Api<Secret>,
+}
+
+impl std::fmt::Debug for KubeStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KubeStore").finish_non_exhaustive()
+    }
+}
+
+impl KubeStore {
+    pub fn new(client: Client, namespace: &str) -> Self {
+        Self {
+            secrets: Api::namespaced(client, namespace),
+        }
+    }
+
+    fn secret(
+        tenant: &TenantId,
+        record: &Record,
+        expected: Option<&Version>,
+    ) -> Result<Secret, StoreError> {
+        let body = serde_json::to_vec(record).map_err(StoreError::Encode)?;
+        let mut labels = BTreeMap::from([
+            (
+                "app.kubernetes.io/managed-by".to_owned(),
+                "tenant-kms-operator".to_owned(),
+            ),
+            (claims::NAMESPACE_LABEL.to_owned(), tenant.namespace.clone()),
+            (claims::NAME_LABEL.to_owned(), tenant.name.clone()),
+        ]);
+        if let Some(claim) = &record.claim {
+            labels.insert(claims::CLAIM_LABEL.to_owned(), claims::digest(claim));
+        }
+        Ok(Secret {
+            metadata: ObjectMeta {
+                name: Some(secret_name(tenant)),
+                labels: Some(labels),
+                resource_version: expected.map(|version| version.0.clone()),
+                ..ObjectMeta::default()
+            },
+            type_: Some(SECRET_TYPE.to_owned()),
+            data: Some(BTreeMap::from([(DATA_KEY.to_owned(), ByteString(body))])),
+            ..Secret::default()
+        })
+    }
+}
+
+async fn within<T>(
+    call: impl Future<Output = Result<T, kube::Error>> + Send,
+) -> Result<T, StoreError> {
+    match timeout(DEADLINE, call).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(kube::Error::Api(status))) if status.is_conflict() || status.is_already_exists() => {
+            Err(StoreError::Conflict)
+        }
+        // A replaced record that is gone was deleted by somebody: read again.
+        Ok(Err(kube::Error::Api(status))) if status.is_not_found() => Err(StoreError::Conflict),
+        Ok(Err(error)) => Err(StoreError::Api(Box::new(error))),
+        Err(_) => Err(StoreError::Deadline),
+    }
+}
+
+#[async_trait]
+impl RecordStore for KubeStore {
+    async fn load(
+        &self,
+        tenant: &TenantId,
+        namespace_uid: &str,
+    ) -> Result<Option<(Record, Version)>, StoreError> {
+        let Some(secret) = within(self.secrets.get_opt(&secret_name(tenant))).await? else {
+            return Ok(None);
+        };
+        let version = Version(secret.resource_version().unwrap_or_default());
+        let body = secret
+            .data
+            .as_ref()
+            .and_then(|data| data.get(DATA_KEY))
+            .ok_or(StoreError::Unusable(Unusable::Corrupt))?;
+        let record =
+            Record::parse(&body.0, tenant, namespace_uid).map_err(StoreError::Unusable)?;
+        Ok(Some((record, version)))
+    }
+
+    async fn save(
+        &self,
+        tenant: &TenantId,
+        record: &Record,
+        expected: Option<&Version>,
+    ) -> Result<Version, StoreError> {
+        let secret = Self::secret(tenant, record, expected)?;
+        let name = secret_name(tenant);
+        let params = PostParams::default();
+        let saved = match expected {
+            Some(_) => within(self.secrets.replace(&name, &params, &secret)).await?,
+            None => within(self.secrets.create(&params, &secret)).await?,
+        };
+        Ok(Version(saved.resource_version().unwrap_or_default()))
+    }
+
+    async fn claims(&self) -> Result<Claims, StoreError> {
+        let mut claims = Claims::default();
+        let mut params = ListParams::default()
+            .labels(claims::CLAIM_LABEL)
+            .limit(PAGE);
+        loop {
+            let page = within(self.secrets.list_metadata(&params)).await?;
+            for secret in &page.items {
+                claims.learn(secret.labels());
+            }
+            match page.metadata.continue_ {
+                Some(token) if !token.is_empty() => params = params.continue_token(&token),
+                _ => return Ok(claims),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_has_a_stable_name() {
+        let tenant = TenantId {
+            namespace: "tenants".into(),
+            name: "acme".into(),
+        };
+        // printf tenants/acme | sha256sum | cut -c1-32
+        assert_eq!(
+            secret_name(&tenant),
+            "tkms-499dce838dc092f0caf158dfd8ee5ddd"
+        );
+    }
+}
