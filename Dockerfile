@@ -9,6 +9,7 @@ WORKDIR /build
 # Static glibc: since 2.34 name resolution by hosts file and DNS is part of libc.a, so that nothing is
 # loaded at run time and the image can be empty.
 ENV RUSTFLAGS="-C target-feature=+crt-static"
+# When crossing, g++ brings the C library to link with; gcc only recommends it.
 RUN case "$TARGETARCH" in \
       amd64) triple=x86_64 ;; \
       arm64) triple=aarch64 ;; \
