@@ -1,19 +1,20 @@
 //! What every reconciliation shares: clients, the tenants' memory, limits. No decisions here.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::channel::mpsc;
 use kube::Client;
 use kube::runtime::reflector::ObjectRef;
 use tokio::sync::{Mutex as AsyncMutex, Semaphore, watch};
 
+use super::Guarded;
 use super::attempt::OpenAttempts;
 use super::events::Events;
 use super::lease::Ownership;
+use super::namespaces::Namespaces;
 use super::tenant::Tenant;
 use super::writes::Gate;
-use super::Guarded;
 use crate::clock::{Clock, Moment};
 use crate::policy::Policy;
 use crate::provider::{Providers, TenantId};
@@ -21,17 +22,21 @@ use crate::record::claims::Claims;
 use crate::record::store::RecordStore;
 use crate::server::metrics::Metrics;
 
-/// One tenant's memory with its open attempts. Attempts end when this is dropped.
+/// One tenant's memory with its open attempts, which end when this is dropped.
 #[derive(Debug)]
 pub struct Entry {
     pub tenant: Tenant,
     pub open: OpenAttempts,
-    /// Reports and records that the API server did not take, in a row.
+    /// Reads and writes that the API server did not take, in a row.
     pub api_failures: u32,
     /// The policy that was looked at last.
-    pub policy: Option<Arc<Policy>>,
+    pub policy: Arc<Policy>,
 }
 
+/// The tenants by name. Each is reconciled by one task at a time.
+pub type Tenants = Mutex<HashMap<TenantId, Arc<AsyncMutex<Entry>>>>;
+
+#[derive(Clone)]
 pub struct Context {
     pub client: Client,
     pub clock: Arc<dyn Clock>,
@@ -40,16 +45,20 @@ pub struct Context {
     pub records: Arc<dyn RecordStore>,
     pub records_namespace: String,
     pub installation: String,
-    pub claims: Mutex<Option<Claims>>,
+    pub namespaces: Arc<Namespaces>,
+    /// Known only to the holder.
+    pub claims: Arc<Mutex<Option<Claims>>>,
     pub ownership: watch::Receiver<Ownership>,
     pub gate: Arc<Gate>,
-    pub events: Events,
+    pub events: Arc<Events>,
     pub metrics: Arc<Metrics>,
     /// How many attempts may be under way at once.
     pub attempts: Arc<Semaphore>,
+    /// Asks the controller to look at a tenant again.
     pub wake: mpsc::Sender<ObjectRef<Guarded>>,
-    tenants: Mutex<HashMap<TenantId, Arc<AsyncMutex<Entry>>>>,
-    namespaces: Mutex<HashMap<String, String>>,
+    pub tenants: Arc<Tenants>,
+    /// Objects that cannot be read and were told so, with uid and generation.
+    pub malformed: Arc<Mutex<HashMap<TenantId, (Option<String>, Option<i64>)>>>,
 }
 
 impl std::fmt::Debug for Context {
@@ -57,5 +66,58 @@ impl std::fmt::Debug for Context {
         f.debug_struct("Context")
             .field("installation", &self.installation)
             .finish_non_exhaustive()
+    }
+}
+
+/// The guard of a lock whose data stays right when a task panics in between.
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Context {
+    /// The memory of this tenant; a new one when the object is another than before.
+    pub async fn entry(&self, id: &TenantId, object_uid: &str) -> Arc<AsyncMutex<Entry>> {
+        let known = lock(&self.tenants).get(id).cloned();
+        if let Some(entry) = known
+            && entry.lock().await.tenant.object_uid == object_uid
+        {
+            return entry;
+        }
+        let entry = Arc::new(AsyncMutex::new(Entry {
+            tenant: Tenant::new(id.clone(), object_uid.to_owned()),
+            open: OpenAttempts::default(),
+            api_failures: 0,
+            policy: self.policy.borrow().clone(),
+        }));
+        self.providers.forget(id);
+        lock(&self.tenants).insert(id.clone(), entry.clone());
+        entry
+    }
+
+    /// Drops what is known of a tenant: its object is gone, or another replica holds it.
+    pub fn forget(&self, id: &TenantId) {
+        lock(&self.malformed).remove(id);
+        self.forget_memory(id);
+    }
+
+    /// Drops the memory of a tenant whose object is still there.
+    pub fn forget_memory(&self, id: &TenantId) {
+        if lock(&self.tenants).remove(id).is_some() {
+            self.providers.forget(id);
+            self.metrics.forget(id);
+        }
+    }
+
+    /// Drops every tenant: another replica holds the shard.
+    pub fn forget_all(&self) {
+        let all: Vec<TenantId> = lock(&self.tenants).keys().cloned().collect();
+        for id in all {
+            self.forget(&id);
+        }
+        *lock(&self.claims) = None;
+    }
+
+    pub fn may_write(&self, now: Moment) -> bool {
+        self.ownership.borrow().may_write(now)
     }
 }

@@ -261,7 +261,7 @@ pub fn report(view: &View<'_>, reported: Option<&TenantKmsStatus>) -> TenantKmsS
 }
 
 /// One failure that goes on is reported once: its first time and request id stay.
-fn verify_error(failure: &Failure, at: Timestamp, known: Option<&VerifyError>) -> VerifyError {
+pub fn verify_error(failure: &Failure, at: Timestamp, known: Option<&VerifyError>) -> VerifyError {
     let code = failure.code.as_ref().map(|code| code.as_str().to_owned());
     match known {
         Some(known)

@@ -76,6 +76,11 @@ impl Asked {
         begin
     }
 
+    /// Whether an attempt was asked for that has no answer yet.
+    pub fn is_waiting(&self) -> bool {
+        self.verify.begun.is_some() || self.unseal.begun.is_some()
+    }
+
     pub fn unseal_pending(&self) -> bool {
         self.unseal.begun.is_some()
     }

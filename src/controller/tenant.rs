@@ -4,14 +4,14 @@
 use jiff::Timestamp;
 
 use super::candidate::{Candidate, Verdict};
-use super::report::View;
+use super::report::{View, verify_error};
 use super::requests::Asked;
 use crate::api::{Effective, HandledRequests, TenantKms, TenantKmsSpec, TenantKmsStatus};
 use crate::clock::Moment;
 use crate::provider::{Failure, TenantId};
 use crate::record::store::Version;
 use crate::record::{Applied, Record, SealedSince};
-use crate::seal::{self, Cause, Seal, State, Transition};
+use crate::seal::{self, Seal, State, Transition};
 
 /// A record as it is stored.
 #[derive(Clone, Debug)]
@@ -191,7 +191,12 @@ impl Tenant {
             }
             Err(failure) => Err(failure),
         };
-        seal.finish(attempt, result, now, jitter)
+        let transition = seal.finish(attempt, result, now, jitter);
+        if self.asked.is_waiting() {
+            // Asked for while this attempt was under way: the answer may be older than the wish.
+            seal.request(now, self.asked.unseal_pending());
+        }
+        transition
     }
 
     /// Takes the answer to an attempt on the candidate for `generation`.
@@ -334,24 +339,25 @@ impl Tenant {
             .map(|(failure, at)| (failure, at.timestamp()))
     }
 
-    /// How long until something is due by itself.
-    pub fn next_wake(&self, now: Moment) -> Option<std::time::Duration> {
-        if self.suspended {
-            return None;
-        }
-        let seal = self.seal.as_ref().and_then(|seal| seal.next_tick(now));
-        let asked = self.asked.next(now);
-        let candidate = self
-            .candidate
-            .as_ref()
-            .map(|candidate| until(candidate.next(), now));
-        [seal, asked, candidate].into_iter().flatten().min()
+    /// When a request that waits for its turn may be begun.
+    pub fn next_request(&self, now: Moment) -> Option<std::time::Duration> {
+        self.asked.next(now)
     }
 
-    /// Whether the tenant is sealed because the customer said no.
-    pub fn is_denied(&self) -> bool {
-        let state = self.seal.as_ref().map(Seal::state);
-        matches!(state, Some(State::Sealed { cause: Cause::Denial, .. }))
+    /// The policy changed: a refused spec may be allowed now.
+    pub fn reconsider(&mut self, now: Moment) {
+        if let Some(candidate) = &mut self.candidate {
+            candidate.request(now);
+        }
+    }
+
+    /// A status that is not decided anew, with what went wrong last.
+    pub fn with_last_failure(&self, mut observed: TenantKmsStatus) -> TenantKmsStatus {
+        if let Some((failure, at)) = self.last_failure() {
+            let known = observed.last_verify_error.take();
+            observed.last_verify_error = Some(verify_error(failure, at, known.as_ref()));
+        }
+        observed
     }
 }
 

@@ -1,0 +1,59 @@
+//! Two installations never share an object: the holder claims each by an annotation, applied
+//! server-side without force. A conflict means hands off.
+
+use std::time::Duration;
+
+use kube::api::{Api, Patch, PatchParams};
+use kube::{Resource, ResourceExt};
+use serde_json::json;
+use tokio::time::timeout;
+use tracing::debug;
+
+use super::context::Context;
+use super::outcome::ReconcileError;
+use crate::api::TenantKms;
+
+const ANNOTATION: &str = "tenantkms.dev/installation";
+const DEADLINE: Duration = Duration::from_secs(10);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claimed {
+    Ours,
+    Foreign,
+}
+
+/// Claims the object for this installation, once.
+pub async fn claim(ctx: &Context, object: &TenantKms) -> Result<Claimed, ReconcileError> {
+    match object.annotations().get(ANNOTATION) {
+        Some(owner) if *owner == ctx.installation => return Ok(Claimed::Ours),
+        Some(_) => return Ok(Claimed::Foreign),
+        None => {}
+    }
+    if !ctx.may_write(ctx.clock.now()) {
+        return Err(ReconcileError::NotHolder);
+    }
+    let namespace = object.namespace().unwrap_or_default();
+    let api: Api<TenantKms> = Api::namespaced(ctx.client.clone(), &namespace);
+    let patch = json!({
+        "apiVersion": TenantKms::api_version(&()),
+        "kind": TenantKms::kind(&()),
+        "metadata": {
+            // An object of the same name that was created meanwhile is not the one we saw.
+            "uid": object.uid(),
+            "annotations": { ANNOTATION: ctx.installation },
+        },
+    });
+    // An own manager for nothing but the claim: a manager that also owned the spec would remove it.
+    let params = PatchParams::apply(&format!("tenant-kms-claim-{}", ctx.installation));
+    ctx.gate.pass(false).await;
+    let name = object.name_any();
+    match timeout(DEADLINE, api.patch_metadata(&name, &params, &Patch::Apply(&patch))).await {
+        Ok(Ok(_)) => Ok(Claimed::Ours),
+        Ok(Err(kube::Error::Api(status))) if status.is_conflict() => {
+            debug!(object = %name, "another installation claimed the object first");
+            Ok(Claimed::Foreign)
+        }
+        Ok(Err(error)) => Err(ReconcileError::Status(Box::new(error))),
+        Err(_) => Err(ReconcileError::Deadline),
+    }
+}

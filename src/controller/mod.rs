@@ -1,0 +1,28 @@
+//! Watches `TenantKms` objects and keeps each proved: watch → decide → act → report. Decisions are
+//! in `tenant`, `candidate`, `requests` and `report` (pure) and in `crate::seal`.
+
+pub mod attempt;
+pub mod candidate;
+pub mod context;
+pub mod events;
+pub mod installation;
+pub mod lease;
+mod malformed;
+pub mod namespaces;
+pub mod outcome;
+mod reconcile;
+pub mod report;
+pub mod requests;
+mod status;
+pub mod tenant;
+mod watch;
+pub mod writes;
+
+use kube::core::DeserializeGuard;
+
+use crate::api::TenantKms;
+
+/// An object as it is watched: one that cannot be read is a status, not a crash.
+pub type Guarded = DeserializeGuard<TenantKms>;
+
+pub use watch::{ClientError, Syncing, client, run};

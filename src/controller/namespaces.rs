@@ -1,0 +1,72 @@
+//! The UID of a tenant's namespace. A tenant is bound to it: a namespace that was deleted and
+//! created again may have another owner.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{Api, Client, ResourceExt};
+use tokio::time::timeout;
+
+use super::context::lock;
+
+const DEADLINE: Duration = Duration::from_secs(10);
+/// How far the API server's clock may be from ours.
+const SKEW_SECONDS: i64 = 60;
+const MOST: usize = 20_000;
+
+#[derive(Debug, thiserror::Error)]
+pub enum NamespaceError {
+    #[error("the namespace could not be read")]
+    Api(#[source] Box<kube::Error>),
+    #[error("the API server did not answer in {} s", DEADLINE.as_secs())]
+    Deadline,
+}
+
+pub struct Namespaces {
+    api: Api<Namespace>,
+    known: Mutex<HashMap<String, (String, Timestamp)>>,
+}
+
+impl std::fmt::Debug for Namespaces {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Namespaces").finish_non_exhaustive()
+    }
+}
+
+impl Namespaces {
+    pub fn new(client: Client) -> Self {
+        Self {
+            api: Api::all(client),
+            known: Mutex::default(),
+        }
+    }
+
+    /// The UID of the namespace that holds an object created at `created`. An answer that is
+    /// newer than the object holds for it: the object has lived in that same namespace since.
+    pub async fn uid(
+        &self,
+        name: &str,
+        created: Timestamp,
+        now: Timestamp,
+    ) -> Result<String, NamespaceError> {
+        if let Some((uid, read)) = lock(&self.known).get(name)
+            && created.as_second() + SKEW_SECONDS < read.as_second()
+        {
+            return Ok(uid.clone());
+        }
+        let namespace = timeout(DEADLINE, self.api.get_metadata(name))
+            .await
+            .map_err(|_| NamespaceError::Deadline)?
+            .map_err(|error| NamespaceError::Api(Box::new(error)))?;
+        let uid = namespace.uid().unwrap_or_default();
+        let mut known = lock(&self.known);
+        if known.len() >= MOST {
+            known.clear();
+        }
+        known.insert(name.to_owned(), (uid.clone(), now));
+        Ok(uid)
+    }
+}

@@ -1,0 +1,72 @@
+//! How a reconciliation ended, for metrics and logs.
+
+use crate::controller::namespaces::NamespaceError;
+use crate::random;
+use crate::record::store::StoreError;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// Nothing to say.
+    Steady,
+    /// The status was written.
+    Reported,
+    /// The tenant changed its state.
+    Transition,
+    /// The API server did not take or give something.
+    ApiError,
+    /// Another installation's object.
+    Foreign,
+    /// Another replica holds the shard.
+    NotHeld,
+    Deleting,
+    Malformed,
+}
+
+impl Outcome {
+    pub const ALL: [Self; 8] = [
+        Self::Steady,
+        Self::Reported,
+        Self::Transition,
+        Self::ApiError,
+        Self::Foreign,
+        Self::NotHeld,
+        Self::Deleting,
+        Self::Malformed,
+    ];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Steady => "steady",
+            Self::Reported => "reported",
+            Self::Transition => "transition",
+            Self::ApiError => "api_error",
+            Self::Foreign => "foreign",
+            Self::NotHeld => "not_held",
+            Self::Deleting => "deleting",
+            Self::Malformed => "malformed",
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ReconcileError {
+    #[error("record: {0}{}", detail(.0))]
+    Record(#[from] StoreError),
+    #[error("namespace: {0}")]
+    Namespace(#[from] NamespaceError),
+    #[error("status: {}", super::lease::describe(.0))]
+    Status(Box<kube::Error>),
+    #[error("the API server did not answer in time")]
+    Deadline,
+    #[error("the lease is not ours now; the write waits")]
+    NotHolder,
+    #[error(transparent)]
+    Random(#[from] random::Unavailable),
+}
+
+fn detail(error: &StoreError) -> String {
+    match error {
+        StoreError::Api(error) => format!(": {}", super::lease::describe(error)),
+        _ => String::new(),
+    }
+}

@@ -1,0 +1,399 @@
+//! One look at one tenant: watch → decide → act → report. The cloud is never waited for here:
+//! attempts run beside, and their answers bring the tenant back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::ResourceExt;
+use kube::core::DeserializeGuard;
+use kube::runtime::controller::Action;
+use kube::runtime::reflector::ObjectRef;
+use tracing::{Span, debug, info, warn};
+
+use super::attempt::{self, Launch, Trial};
+use super::context::{Context, Entry, lock};
+use super::installation::{self, Claimed};
+use super::outcome::{Outcome, ReconcileError};
+use super::tenant::{Proved, Stored, until};
+use super::{Guarded, malformed, status};
+use crate::api::TenantKms;
+use crate::clock::Moment;
+use crate::provider::{Kind, TenantId};
+use crate::random;
+use crate::record::Record;
+use crate::record::store::StoreError;
+use crate::seal::Transition;
+
+const MOST_BACK_OFF: Duration = Duration::from_secs(30);
+/// How soon to look again when too many attempts are under way.
+const CROWDED: Duration = Duration::from_millis(250);
+const SHORTEST: Duration = Duration::from_millis(10);
+
+/// What the controller calls: one wrapper for metrics, back-off and logs.
+pub async fn run(guarded: Arc<Guarded>, ctx: Arc<Context>) -> Result<Action, ReconcileError> {
+    let DeserializeGuard(parsed) = guarded.as_ref();
+    let started = ctx.clock.now();
+    let (outcome, next) = match parsed {
+        Err(invalid) => malformed::reconcile(&ctx, invalid).await,
+        Ok(object) => {
+            let id = TenantId {
+                namespace: object.namespace().unwrap_or_default(),
+                name: object.name_any(),
+            };
+            let span = tracing::info_span!("tenant", namespace = %id.namespace, name = %id.name);
+            tenant(&ctx, object, &id, &span).await
+        }
+    };
+    ctx.metrics
+        .reconciled(outcome, ctx.clock.now().since(started));
+    Ok(match next {
+        Some(pause) => Action::requeue(pause),
+        None => Action::await_change(),
+    })
+}
+
+async fn tenant(
+    ctx: &Arc<Context>,
+    object: &TenantKms,
+    id: &TenantId,
+    span: &Span,
+) -> (Outcome, Option<Duration>) {
+    if !ctx.ownership.borrow().verifies() {
+        ctx.forget(id);
+        return (Outcome::NotHeld, None);
+    }
+    if object.metadata.deletion_timestamp.is_some() {
+        ctx.forget(id);
+        return (Outcome::Deleting, None);
+    }
+    let entry = ctx.entry(id, &object.uid().unwrap_or_default()).await;
+    let mut entry = entry.lock().await;
+    match pass(ctx, object, id, &mut entry).await {
+        Ok(outcome) => {
+            entry.api_failures = 0;
+            let next = next_look(ctx, &entry);
+            (outcome, next)
+        }
+        Err(error) => {
+            entry.api_failures = entry.api_failures.saturating_add(1);
+            span.in_scope(|| warn!(error = %error, "the API server did not take a change"));
+            let back_off = Duration::from_secs(1 << entry.api_failures.min(5)).min(MOST_BACK_OFF);
+            let again = back_off.mul_f64(0.5 + 0.5 * random::fraction());
+            let next = next_look(ctx, &entry).map_or(again, |next| next.min(again));
+            (Outcome::ApiError, Some(next))
+        }
+    }
+}
+
+/// When to look again without being woken.
+fn next_look(ctx: &Context, entry: &Entry) -> Option<Duration> {
+    let now = ctx.clock.now();
+    let tenant = &entry.tenant;
+    if tenant.is_suspended() {
+        return None;
+    }
+    let soon = |at: Moment| until(at, now).max(CROWDED);
+    let tick = tenant.seal().and_then(|seal| seal.next_tick(now));
+    let check = tenant
+        .seal()
+        .filter(|_| !entry.open.check.is_open())
+        .and_then(|seal| seal.next_attempt(now))
+        .map(soon);
+    let trial = tenant
+        .candidate()
+        .filter(|_| !entry.open.trial.is_open())
+        .map(|candidate| soon(candidate.next()));
+    let asked = tenant.next_request(now);
+    [tick, check, trial, asked]
+        .into_iter()
+        .flatten()
+        .min()
+        .map(|pause| pause.max(SHORTEST))
+}
+
+/// Decide, act, report. An error of the API server stops nothing but the write it hit.
+async fn pass(
+    ctx: &Arc<Context>,
+    object: &TenantKms,
+    id: &TenantId,
+    entry: &mut Entry,
+) -> Result<Outcome, ReconcileError> {
+    match installation::claim(ctx, object).await? {
+        Claimed::Ours => {}
+        Claimed::Foreign => {
+            ctx.forget(id);
+            return Ok(Outcome::Foreign);
+        }
+    }
+    if entry.tenant.stored.is_none() {
+        load(ctx, object, id, entry).await?;
+    }
+    let now = ctx.clock.now();
+    entry.tenant.observe(object, now);
+    if entry.tenant.is_suspended() {
+        entry.open.abandon();
+        ctx.providers.forget(id);
+    }
+    let before = entry.tenant.seal().map(|seal| seal.state().clone());
+    collect(ctx, id, entry, now);
+    look_at_policy(ctx, id, entry, now);
+    if let Some(proved) = entry.tenant.proved.clone() {
+        put_in_force(ctx, id, entry, proved).await?;
+    }
+    begin(ctx, id, entry);
+    let recorded = put_on_record(ctx, id, entry).await;
+    let after = entry.tenant.seal().map(|seal| seal.state().clone());
+    let reported = status::report(ctx, object, entry).await;
+    recorded?;
+    let wrote = reported?;
+    Ok(match (before == after, wrote) {
+        (false, _) => Outcome::Transition,
+        (true, true) => Outcome::Reported,
+        (true, false) => Outcome::Steady,
+    })
+}
+
+/// Reads the record, or begins one for a tenant that is seen for the first time.
+async fn load(
+    ctx: &Context,
+    object: &TenantKms,
+    id: &TenantId,
+    entry: &mut Entry,
+) -> Result<(), ReconcileError> {
+    let now = ctx.clock.now();
+    let created = object
+        .creation_timestamp()
+        .map_or(now.timestamp(), |time| time.0);
+    let uid = ctx
+        .namespaces
+        .uid(&id.namespace, created, now.timestamp())
+        .await?;
+    let loaded = match ctx.records.load(id, &uid).await {
+        Ok(loaded) => loaded,
+        Err(StoreError::Unusable(unusable)) => {
+            let secret = crate::record::store::secret_name(id);
+            let failure = unusable.failure(&ctx.records_namespace, &secret);
+            entry.tenant.refuse_record(failure);
+            return Ok(());
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let stored = match loaded {
+        Some((record, version)) => Stored { record, version },
+        None => {
+            if !ctx.may_write(ctx.clock.now()) {
+                return Err(ReconcileError::NotHolder);
+            }
+            let record = Record::new(id, &uid)?;
+            let version = ctx.records.save(id, &record, None).await?;
+            Stored { record, version }
+        }
+    };
+    entry.tenant.take_record(stored, ctx.clock.now());
+    Ok(())
+}
+
+/// Takes the answers that came, and what time alone has changed.
+fn collect(ctx: &Context, id: &TenantId, entry: &mut Entry, now: Moment) {
+    let jitter = random::fraction();
+    let mut transitions = Vec::new();
+    if let Some((attempt, answer)) = entry.open.check.answered() {
+        if let Err(failure) = &answer {
+            info!(tenant = %id, kind = ?failure.kind, failure = %failure, "a check failed");
+        }
+        transitions.push(entry.tenant.checked(attempt, answer, now, jitter));
+    }
+    if let Some((trial, answer)) = entry.open.trial.answered() {
+        if let Err(failure) = &answer {
+            info!(tenant = %id, kind = ?failure.kind, failure = %failure, "a new spec failed");
+        }
+        entry
+            .tenant
+            .tried(&trial.spec, trial.started, answer, now, jitter);
+    }
+    if !entry.tenant.is_suspended()
+        && let Some(seal) = entry.tenant.seal_mut()
+    {
+        transitions.push(seal.tick(now, jitter));
+    }
+    for transition in transitions.into_iter().flatten() {
+        note(ctx, id, entry, transition);
+    }
+}
+
+/// Sealing wipes what the tenant's use rests on: clients and tokens go at once.
+fn note(ctx: &Context, id: &TenantId, entry: &Entry, transition: Transition) {
+    let reason = entry
+        .tenant
+        .seal()
+        .and_then(|seal| seal.failure())
+        .map(|failure| failure.reason);
+    ctx.metrics.transition(transition, reason);
+    match transition {
+        Transition::Sealed(cause) => {
+            ctx.providers.forget(id);
+            warn!(tenant = %id, ?cause, reason = reason.map_or("", |one| one.name()), "sealed");
+        }
+        Transition::Unsealed => info!(tenant = %id, "unsealed"),
+        Transition::Activated => debug!(tenant = %id, "active"),
+        Transition::Doubted => info!(tenant = %id, "denied once; nothing is served until confirmed"),
+    }
+}
+
+/// The platform's own policy is evaluated as soon as it changes, not at the next check.
+fn look_at_policy(ctx: &Context, id: &TenantId, entry: &mut Entry, now: Moment) {
+    let policy = ctx.policy.borrow().clone();
+    if Arc::ptr_eq(&policy, &entry.policy) {
+        return;
+    }
+    entry.policy = policy;
+    if let Some(applied) = entry.tenant.applied() {
+        let permitted = ctx.providers.permitted(id, &applied.spec);
+        let denied = permitted.is_err_and(|failure| failure.kind == Kind::Denial);
+        if let Some(seal) = entry.tenant.seal_mut()
+            && denied
+        {
+            seal.request(now, false);
+        }
+    }
+    entry.tenant.reconsider(now);
+}
+
+/// Puts a proved spec on record; only then is it in force.
+async fn put_in_force(
+    ctx: &Context,
+    id: &TenantId,
+    entry: &mut Entry,
+    proved: Proved,
+) -> Result<(), ReconcileError> {
+    let Some(stored) = entry.tenant.stored.clone() else {
+        return Ok(());
+    };
+    let now = ctx.clock.now();
+    if !ctx.may_write(now) {
+        return Err(ReconcileError::NotHolder);
+    }
+    let key = proved.success.key_id.as_str();
+    let previous = stored.record.claim.as_deref();
+    let taken = match lock(&ctx.claims).as_mut() {
+        Some(claims) => claims.take(id, key, previous),
+        None => return Err(ReconcileError::NotHolder),
+    };
+    if taken.is_err() {
+        let failure = attempt::conflict(&ctx.records_namespace, key);
+        entry
+            .tenant
+            .refuse_proved(failure, now, random::fraction());
+        return Ok(());
+    }
+    let mut record = stored.record.clone();
+    record.claim = Some(key.to_owned());
+    record.applied = Some(crate::record::Applied {
+        spec: proved.spec.clone(),
+        object_uid: entry.tenant.object_uid.clone(),
+        generation: proved.generation,
+    });
+    let version = save(ctx, id, entry, &record, &stored).await?;
+    let now = ctx.clock.now();
+    let transition = entry
+        .tenant
+        .adopt(proved, Stored { record, version }, now);
+    entry.open.check.abandon();
+    if let Some(transition) = transition {
+        note(ctx, id, entry, transition);
+    }
+    Ok(())
+}
+
+/// Starts the attempts that are due.
+fn begin(ctx: &Arc<Context>, id: &TenantId, entry: &mut Entry) {
+    if entry.tenant.is_suspended() || entry.tenant.unusable.is_some() {
+        return;
+    }
+    let now = ctx.clock.now();
+    let launch = || Launch {
+        ctx,
+        id,
+        wake: ObjectRef::new(&id.name).within(&id.namespace),
+    };
+    let due = |at: Moment| until(at, now).is_zero();
+    let check_due = entry
+        .tenant
+        .seal()
+        .and_then(|seal| seal.next_attempt(now))
+        .is_some_and(due);
+    if check_due
+        && let Some(spec) = entry.tenant.applied().map(|applied| applied.spec.clone())
+        && let Some(permit) = launch().permit()
+        && let Some(seal) = entry.tenant.seal_mut()
+    {
+        let attempt = seal.begin(now);
+        launch().check(&mut entry.open.check, permit, spec, attempt);
+    }
+    let Some(candidate) = entry.tenant.candidate() else {
+        entry.open.trial.abandon();
+        return;
+    };
+    let other = |trial: &Trial| trial.spec != candidate.spec;
+    if entry.open.trial.what().is_some_and(other) {
+        entry.open.trial.abandon();
+    }
+    if !entry.open.trial.is_open()
+        && entry.tenant.proved.is_none()
+        && due(candidate.next())
+        && let Some(permit) = launch().permit()
+    {
+        let trial = Trial {
+            spec: candidate.spec.clone(),
+            started: now,
+        };
+        launch().trial(&mut entry.open.trial, permit, trial);
+    }
+}
+
+/// Writes the record when the seal or the handled requests have changed.
+async fn put_on_record(
+    ctx: &Context,
+    id: &TenantId,
+    entry: &mut Entry,
+) -> Result<(), ReconcileError> {
+    let now = ctx.clock.now();
+    let Some(wanted) = entry.tenant.wanted_record(now) else {
+        return Ok(());
+    };
+    let Some(stored) = entry.tenant.stored.clone().filter(|old| old.record != wanted) else {
+        return Ok(());
+    };
+    if !ctx.may_write(now) {
+        return Err(ReconcileError::NotHolder);
+    }
+    let version = save(ctx, id, entry, &wanted, &stored).await?;
+    entry.tenant.take_record(
+        Stored {
+            record: wanted,
+            version,
+        },
+        now,
+    );
+    Ok(())
+}
+
+/// Writes over exactly what was read. Somebody else's change makes us read again.
+async fn save(
+    ctx: &Context,
+    id: &TenantId,
+    entry: &mut Entry,
+    record: &Record,
+    stored: &Stored,
+) -> Result<crate::record::store::Version, ReconcileError> {
+    match ctx.records.save(id, record, Some(&stored.version)).await {
+        Ok(version) => Ok(version),
+        Err(error) => {
+            if matches!(error, StoreError::Conflict) {
+                entry.tenant.forget_record();
+                entry.open.abandon();
+            }
+            Err(error.into())
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Writes a tenant's report when it says something new, and tells people by an Event.
+
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::ResourceExt;
+use kube::api::{Api, Patch, PatchParams};
+use serde_json::json;
+use tokio::time::timeout;
+
+use super::context::{Context, Entry};
+use super::outcome::ReconcileError;
+use super::report::report as compose;
+use super::writes::merge_patch;
+use crate::api::{Phase, Reason, TenantKms, TenantKmsStatus};
+
+const MANAGER: &str = "tenant-kms-status";
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Reports what is known now; true when something was written.
+pub async fn report(
+    ctx: &Context,
+    object: &TenantKms,
+    entry: &mut Entry,
+) -> Result<bool, ReconcileError> {
+    let observed = object.status.as_ref();
+    let tenant = &mut entry.tenant;
+    let status = if tenant.may_report(observed) {
+        let known = tenant.reported.clone().or_else(|| observed.cloned());
+        compose(&tenant.view(ctx.clock.now()), known.as_ref())
+    } else if let Some(observed) = observed {
+        // Not decided yet: conditions stay, but people may see what goes wrong.
+        tenant.with_last_failure(observed.clone())
+    } else {
+        return Ok(false);
+    };
+    ctx.metrics.state(&tenant.id, &status, tenant.seal());
+    let from = json!({ "status": observed.cloned().unwrap_or_default() });
+    let to = json!({ "status": &status });
+    let Some(patch) = merge_patch(&from, &to) else {
+        tenant.reported = Some(status);
+        return Ok(false);
+    };
+    let now = ctx.clock.now();
+    if !ctx.may_write(now) {
+        return Err(ReconcileError::NotHolder);
+    }
+    ctx.gate.pass(status.phase == Some(Phase::Sealed)).await;
+    let api: Api<TenantKms> =
+        Api::namespaced(ctx.client.clone(), &object.namespace().unwrap_or_default());
+    let params = PatchParams {
+        field_manager: Some(MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    let patch = Patch::Merge(&patch);
+    let name = object.name_any();
+    match timeout(DEADLINE, api.patch_status(&name, &params, &patch)).await {
+        Ok(Ok(_)) => ctx.metrics.status_written(),
+        Ok(Err(error)) => return Err(ReconcileError::Status(Box::new(error))),
+        Err(_) => return Err(ReconcileError::Deadline),
+    }
+    tell(ctx, object, tenant.reported.as_ref().or(observed), &status).await;
+    entry.tenant.reported = Some(status);
+    Ok(true)
+}
+
+/// An Event when phase or reason changed.
+async fn tell(
+    ctx: &Context,
+    object: &TenantKms,
+    before: Option<&TenantKmsStatus>,
+    after: &TenantKmsStatus,
+) {
+    let Some(ready) = ready(after) else { return };
+    let old = before.and_then(|status| Some((status.phase?, ready_reason(status)?)));
+    if old == after.phase.map(|phase| (phase, ready.reason.as_str())) {
+        return;
+    }
+    let Some(reason) = Reason::ALL.into_iter().find(|one| one.name() == ready.reason) else {
+        return;
+    };
+    let good = matches!(
+        reason,
+        Reason::Verified | Reason::Verifying | Reason::Suspended
+    );
+    if !ctx.events.tell(object, reason, good, &ready.message).await {
+        ctx.metrics.event_dropped();
+    }
+}
+
+fn ready(status: &TenantKmsStatus) -> Option<&Condition> {
+    status.conditions.iter().find(|one| one.type_ == "Ready")
+}
+
+fn ready_reason(status: &TenantKmsStatus) -> Option<&str> {
+    ready(status).map(|one| one.reason.as_str())
+}

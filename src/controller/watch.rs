@@ -1,0 +1,196 @@
+//! The wiring: one watch for each namespace (or one for all), woken by answers, by policy changes
+//! and by becoming the holder. Ends gracefully when asked.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures::channel::mpsc;
+use futures::{Stream, StreamExt, TryStreamExt, stream};
+use kube::api::Api;
+use kube::runtime::controller::{Action, Config, Controller};
+use kube::runtime::reflector::{self, Store};
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::runtime::WatchStreamExt;
+use kube::{Client, ResourceExt};
+use tokio::sync::watch as signal;
+use tracing::warn;
+
+use super::context::{Context, lock};
+use super::lease::Ownership;
+use super::outcome::ReconcileError;
+use super::{Guarded, reconcile};
+use crate::provider::TenantId;
+
+/// How many tenants are looked at at once; attempts on clouds are counted apart.
+const CONCURRENCY: u16 = 256;
+/// How many answers may wait to be looked at.
+const WAKES: usize = 4096;
+
+/// How many watches have not listed everything yet.
+#[derive(Debug)]
+pub struct Syncing(AtomicUsize);
+
+impl Syncing {
+    pub fn new(watches: usize) -> Arc<Self> {
+        Arc::new(Self(AtomicUsize::new(watches)))
+    }
+
+    pub fn is_done(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == 0
+    }
+
+    fn one_done(&self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Watches one namespace, or all, until `stop` says so.
+pub async fn run(
+    mut ctx: Context,
+    namespace: Option<String>,
+    syncing: Arc<Syncing>,
+    stop: signal::Receiver<bool>,
+) {
+    let api = match &namespace {
+        Some(namespace) => Api::<Guarded>::namespaced(ctx.client.clone(), namespace),
+        None => Api::<Guarded>::all(ctx.client.clone()),
+    };
+    let (wake, woken) = mpsc::channel(WAKES);
+    ctx.wake = wake;
+    let (reader, writer) = reflector::store();
+    let ctx = Arc::new(ctx);
+    let objects = watcher(api, watcher::Config::default())
+        .default_backoff()
+        .modify(|object| {
+            // What nobody here reads is not kept in memory.
+            object.managed_fields_mut().clear();
+        })
+        .reflect(writer)
+        .inspect_ok(forgetting(ctx.clone(), namespace, reader.clone(), syncing))
+        .applied_objects()
+        .inspect_err(|_| warn!("the watch was interrupted; it goes on by itself"));
+    let changes = changes(&ctx);
+    let mut stop = stop;
+    let stopped = async move {
+        let _ = stop.wait_for(|stop| *stop).await; // an error means the process is ending
+    };
+    Controller::for_stream(objects, reader)
+        .with_config(Config::default().concurrency(CONCURRENCY))
+        .reconcile_on(woken)
+        .reconcile_all_on(changes)
+        .graceful_shutdown_on(stopped)
+        .run(reconcile::run, on_error, ctx)
+        .for_each(|_| std::future::ready(()))
+        .await;
+}
+
+/// Reconciliations report their own errors and never return one.
+fn on_error(_: Arc<Guarded>, _: &ReconcileError, _: Arc<Context>) -> Action {
+    Action::requeue(Duration::from_secs(30))
+}
+
+/// Drops the memory of tenants whose object is gone, also of those that went while nobody watched.
+fn forgetting(
+    ctx: Arc<Context>,
+    namespace: Option<String>,
+    store: Store<Guarded>,
+    syncing: Arc<Syncing>,
+) -> impl FnMut(&Event<Guarded>) + Send + 'static {
+    let mut synced = false;
+    move |event| match event {
+        Event::Delete(object) => ctx.forget(&id_of(object)),
+        Event::InitDone => {
+            let alive: HashSet<TenantId> =
+                store.state().iter().map(|object| id_of(object)).collect();
+            let gone: Vec<TenantId> = lock(&ctx.tenants)
+                .keys()
+                .filter(|id| namespace.as_ref().is_none_or(|one| *one == id.namespace))
+                .filter(|id| !alive.contains(id))
+                .cloned()
+                .collect();
+            for id in gone {
+                ctx.forget(&id);
+            }
+            if !synced {
+                synced = true;
+                syncing.one_done();
+            }
+        }
+        Event::Apply(_) | Event::Init | Event::InitApply(_) => {}
+    }
+}
+
+fn id_of(object: &Guarded) -> TenantId {
+    TenantId {
+        namespace: object.namespace().unwrap_or_default(),
+        name: object.name_any(),
+    }
+}
+
+/// Everything is looked at again when the policy changes and when this replica becomes holder.
+fn changes(ctx: &Arc<Context>) -> impl Stream<Item = ()> + Send + 'static {
+    let policy = stream::unfold(ctx.policy.clone(), |mut policy| async move {
+        policy.changed().await.ok().map(|()| ((), policy))
+    });
+    let ownership = ctx.ownership.clone();
+    let held = ownership.borrow().verifies();
+    let ownership = stream::unfold((ownership, held), |(mut ownership, mut held)| async move {
+        loop {
+            ownership.changed().await.ok()?;
+            let now = matches!(*ownership.borrow_and_update(), Ownership::Holder { .. });
+            if now != held {
+                held = now;
+                return Some(((), (ownership, held)));
+            }
+        }
+    });
+    stream::select(policy, ownership)
+}
+
+/// A client for the API server that follows no proxy of the environment.
+pub async fn client() -> Result<Client, ClientError> {
+    let mut config = kube::Config::infer()
+        .await
+        .map_err(|error| ClientError::Config(Box::new(error)))?;
+    // kube takes HTTPS_PROXY from the environment; clouds may need it, the API server never does
+    // unless the kubeconfig names one.
+    config.proxy_url = named_proxy()?;
+    config.connect_timeout = Some(Duration::from_secs(5));
+    Client::try_from(config).map_err(|error| ClientError::Client(Box::new(error)))
+}
+
+/// The proxy that the kubeconfig names for its current cluster.
+fn named_proxy() -> Result<Option<http::Uri>, ClientError> {
+    let Ok(kubeconfig) = kube::config::Kubeconfig::read() else {
+        return Ok(None); // in the cluster
+    };
+    let context = kubeconfig.current_context.as_deref();
+    let named = kubeconfig
+        .contexts
+        .iter()
+        .find(|one| Some(one.name.as_str()) == context)
+        .and_then(|one| one.context.as_ref())
+        .and_then(|context| {
+            kubeconfig
+                .clusters
+                .iter()
+                .find(|one| one.name == context.cluster)
+        })
+        .and_then(|one| one.cluster.as_ref())
+        .and_then(|cluster| cluster.proxy_url.as_deref());
+    named
+        .map(|url| url.parse().map_err(|_| ClientError::Proxy))
+        .transpose()
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    #[error("no way to the API server: {0}")]
+    Config(#[source] Box<kube::config::InferConfigError>),
+    #[error("the client for the API server could not be built: {0}")]
+    Client(#[source] Box<kube::Error>),
+    #[error("the proxy-url of the kubeconfig is not a URL")]
+    Proxy,
+}
