@@ -1,0 +1,32 @@
+//! Starts what the product runs against in tests, demo and benches: a real
+//! control plane, the loopback clouds, and the operator as its own process.
+//! It must never listen beyond loopback, touch a process it did not start, or
+//! leave one behind, however the test ends.
+
+mod binary;
+mod control;
+mod guarded;
+mod heartbeat;
+mod supervisor;
+mod tools;
+
+use std::path::{Path, PathBuf};
+
+pub use binary::binaries;
+pub use control::{Component, ControlPlane};
+pub use guarded::Guarded;
+pub use tools::Output;
+
+/// The repository's root folder, where `crds/`, `charts/` and `examples/` are.
+pub fn repository() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.ancestors().nth(2).unwrap_or(here).to_path_buf()
+}
+
+/// The last lines of a log file, for a message; empty when there is none.
+fn tail(path: &Path, lines: usize) -> String {
+    let text = std::fs::read(path).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let all: Vec<_> = text.lines().collect();
+    all[all.len().saturating_sub(lines)..].join("\n")
+}
