@@ -1,0 +1,26 @@
+//! Strict loopback clouds for tests, benches and the demo: Entra, IMDS and Key Vault behind an HTTPS proxy with its
+//! own CA, so that the operator runs unmodified under real host names. Never part of the product binary, never
+//! reachable from another machine, and never more lenient than the real service where the product could notice.
+
+pub mod azure;
+mod calls;
+mod cloud;
+mod control;
+mod crypto;
+mod faults;
+mod http;
+mod jwt;
+mod pipeline;
+mod proxy;
+mod socket;
+mod tls;
+mod world;
+
+pub use azure::directory::{Application, Directory};
+pub use azure::imds::{IMDS_HOST, Imds};
+pub use azure::key::{Key, KeyOptions};
+pub use azure::vault::{Permission, Scope, Vault};
+pub use azure::{ENTRA_HOST, VAULT_SUFFIX};
+pub use calls::Call;
+pub use cloud::FakeCloud;
+pub use faults::{Effect, Fault, FaultId};

@@ -1,0 +1,56 @@
+//! Everything one fake cloud knows, shared by its listeners and its handles. It must never outlive its cloud's
+//! listeners in a way that matters: no task is started from here.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, OnceLock};
+
+use serde_json::Value;
+
+use crate::azure;
+use crate::azure::imds::Listening;
+use crate::calls::Ledger;
+use crate::faults::Table;
+use crate::jwt::Signer;
+use crate::tls::Authority;
+
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) azure: Mutex<azure::State>,
+    /// JWKS by issuer, for federated assertions.
+    pub(crate) trusted: Mutex<HashMap<String, Value>>,
+    pub(crate) calls: Ledger,
+    pub(crate) faults: Table,
+    pub(crate) tls: Authority,
+    pub(crate) imds: Listening,
+    signer: OnceLock<Signer>,
+}
+
+impl World {
+    pub(crate) fn new(tls: Authority, imds: Listening) -> Self {
+        Self {
+            azure: Mutex::default(),
+            trusted: Mutex::default(),
+            calls: Ledger::default(),
+            faults: Table::default(),
+            tls,
+            imds,
+            signer: OnceLock::new(),
+        }
+    }
+
+    /// The key that signs this cloud's access tokens; made at first use, because an RSA key costs more than a start.
+    pub(crate) fn signer(&self) -> &Signer {
+        self.signer.get_or_init(Signer::generate)
+    }
+
+    pub(crate) fn azure(&self) -> MutexGuard<'_, azure::State> {
+        lock(&self.azure)
+    }
+}
+
+/// A panic in one handler must not turn every later call of the test into another panic.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}
