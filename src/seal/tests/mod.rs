@@ -1,0 +1,1 @@
+//! The seal rules as scenarios, one file per rule, and as properties over random histories.
