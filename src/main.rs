@@ -1,1 +1,24 @@
-fn main() {}
+//! Parses the command line and calls the library.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use tenant_kms::cli::{self, Cli};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // Chosen once for the whole process, before anything speaks TLS. An error means that it was
+    // chosen already, which is as good.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
+    match runtime {
+        Ok(runtime) => runtime.block_on(cli::run(cli)),
+        Err(error) => {
+            eprintln!("tenant-kms: no runtime: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

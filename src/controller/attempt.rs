@@ -110,6 +110,7 @@ fn late(deadline: Duration) -> Failure {
 }
 
 /// What every attempt of a tenant needs.
+#[derive(Debug)]
 pub struct Launch<'a> {
     pub ctx: &'a Arc<Context>,
     pub id: &'a TenantId,

@@ -8,7 +8,7 @@ use crate::clock::Moment;
 use crate::provider::{Failure, Kind};
 
 const SOON: Duration = Duration::from_secs(30);
-const LATER: Duration = Duration::from_secs(300);
+const LATER: Duration = Duration::from_mins(5);
 /// Refusals tried again every 30 s; after these, every 5 min.
 const SOON_TRIES: u32 = 10;
 

@@ -36,6 +36,9 @@ pub struct Entry {
 /// The tenants by name. Each is reconciled by one task at a time.
 pub type Tenants = Mutex<HashMap<TenantId, Arc<AsyncMutex<Entry>>>>;
 
+/// Uid and generation of what could not be read.
+pub type Malformed = Mutex<HashMap<TenantId, (Option<String>, Option<i64>)>>;
+
 #[derive(Clone)]
 pub struct Context {
     pub client: Client,
@@ -49,6 +52,8 @@ pub struct Context {
     /// Known only to the holder.
     pub claims: Arc<Mutex<Option<Claims>>>,
     pub ownership: watch::Receiver<Ownership>,
+    /// Whether this replica holds the shard and has learned the claims.
+    pub held: watch::Receiver<bool>,
     pub gate: Arc<Gate>,
     pub events: Arc<Events>,
     pub metrics: Arc<Metrics>,
@@ -57,8 +62,8 @@ pub struct Context {
     /// Asks the controller to look at a tenant again.
     pub wake: mpsc::Sender<ObjectRef<Guarded>>,
     pub tenants: Arc<Tenants>,
-    /// Objects that cannot be read and were told so, with uid and generation.
-    pub malformed: Arc<Mutex<HashMap<TenantId, (Option<String>, Option<i64>)>>>,
+    /// Objects that cannot be read and were told so.
+    pub malformed: Arc<Malformed>,
 }
 
 impl std::fmt::Debug for Context {

@@ -64,13 +64,12 @@ impl Events {
             action: "Verify".to_owned(),
             secondary: None,
         };
-        let told = self.recorder.publish(&event, &object.object_ref(&()));
-        match timeout(DEADLINE, told).await {
-            Ok(Ok(())) => true,
-            _ => {
-                debug!("an event could not be written");
-                false
-            }
+        let regarding = object.object_ref(&());
+        let told = self.recorder.publish(&event, &regarding);
+        let told = matches!(timeout(DEADLINE, told).await, Ok(Ok(())));
+        if !told {
+            debug!("an event could not be written");
         }
+        told
     }
 }

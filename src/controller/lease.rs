@@ -103,9 +103,10 @@ impl<C: Clock> Elector<C> {
         }
         if ownership.borrow().verifies() {
             ownership.send_replace(Ownership::Follower);
-            match timeout(CALL, self.hand_over()).await {
-                Ok(Ok(())) => info!("lease handed over"),
-                _ => warn!("the lease could not be handed over; it ends by itself"),
+            if matches!(timeout(CALL, self.hand_over()).await, Ok(Ok(()))) {
+                info!("lease handed over");
+            } else {
+                warn!("the lease could not be handed over; it ends by itself");
             }
         }
     }

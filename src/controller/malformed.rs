@@ -16,7 +16,7 @@ use crate::api::{Reason, TenantKms};
 use crate::provider::TenantId;
 
 const DEADLINE: Duration = Duration::from_secs(10);
-const AGAIN: Duration = Duration::from_secs(60);
+const AGAIN: Duration = Duration::from_mins(1);
 const MESSAGE: &str = "This version of the operator cannot read the spec. Compare it with \
                        `kubectl explain tenantkms.spec`, and upgrade the operator if the CRD is newer.";
 
@@ -58,7 +58,8 @@ pub async fn reconcile(ctx: &Context, invalid: &InvalidObject) -> (Outcome, Opti
         Api::namespaced_with(ctx.client.clone(), &id.namespace, &resource);
     ctx.gate.pass(false).await;
     let params = PatchParams::default();
-    let written = api.patch_status(&id.name, &params, &Patch::Merge(&patch));
+    let patch = Patch::Merge(&patch);
+    let written = api.patch_status(&id.name, &params, &patch);
     if !matches!(timeout(DEADLINE, written).await, Ok(Ok(_))) {
         warn!(tenant = %id, plural = %TenantKms::plural(&()), "the status could not be written");
     }

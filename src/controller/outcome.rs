@@ -50,7 +50,7 @@ impl Outcome {
 
 #[derive(Debug, thiserror::Error)]
 pub enum ReconcileError {
-    #[error("record: {0}{}", detail(.0))]
+    #[error("record: {}", detail(.0))]
     Record(#[from] StoreError),
     #[error("namespace: {0}")]
     Namespace(#[from] NamespaceError),
@@ -64,9 +64,10 @@ pub enum ReconcileError {
     Random(#[from] random::Unavailable),
 }
 
+/// With the API server's reason, which is its own word and never a body.
 fn detail(error: &StoreError) -> String {
     match error {
-        StoreError::Api(error) => format!(": {}", super::lease::describe(error)),
-        _ => String::new(),
+        StoreError::Api(api) => format!("{error}: {}", super::lease::describe(api)),
+        _ => error.to_string(),
     }
 }

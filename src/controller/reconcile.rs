@@ -58,7 +58,7 @@ async fn tenant(
     id: &TenantId,
     span: &Span,
 ) -> (Outcome, Option<Duration>) {
-    if !ctx.ownership.borrow().verifies() {
+    if !*ctx.held.borrow() {
         ctx.forget(id);
         return (Outcome::NotHeld, None);
     }
@@ -92,7 +92,7 @@ fn next_look(ctx: &Context, entry: &Entry) -> Option<Duration> {
     if tenant.is_suspended() {
         return None;
     }
-    let soon = |at: Moment| until(at, now).max(CROWDED);
+    let soon = |wait: Duration| wait.max(CROWDED);
     let tick = tenant.seal().and_then(|seal| seal.next_tick(now));
     let check = tenant
         .seal()
@@ -102,7 +102,7 @@ fn next_look(ctx: &Context, entry: &Entry) -> Option<Duration> {
     let trial = tenant
         .candidate()
         .filter(|_| !entry.open.trial.is_open())
-        .map(|candidate| soon(candidate.next()));
+        .map(|candidate| soon(until(candidate.next(), now)));
     let asked = tenant.next_request(now);
     [tick, check, trial, asked]
         .into_iter()
@@ -134,7 +134,7 @@ async fn pass(
         entry.open.abandon();
         ctx.providers.forget(id);
     }
-    let before = entry.tenant.seal().map(|seal| seal.state().clone());
+    let before = entry.tenant.seal().map(|seal| *seal.state());
     collect(ctx, id, entry, now);
     look_at_policy(ctx, id, entry, now);
     if let Some(proved) = entry.tenant.proved.clone() {
@@ -142,7 +142,7 @@ async fn pass(
     }
     begin(ctx, id, entry);
     let recorded = put_on_record(ctx, id, entry).await;
-    let after = entry.tenant.seal().map(|seal| seal.state().clone());
+    let after = entry.tenant.seal().map(|seal| *seal.state());
     let reported = status::report(ctx, object, entry).await;
     recorded?;
     let wrote = reported?;
@@ -178,16 +178,15 @@ async fn load(
         }
         Err(error) => return Err(error.into()),
     };
-    let stored = match loaded {
-        Some((record, version)) => Stored { record, version },
-        None => {
-            if !ctx.may_write(ctx.clock.now()) {
-                return Err(ReconcileError::NotHolder);
-            }
-            let record = Record::new(id, &uid)?;
-            let version = ctx.records.save(id, &record, None).await?;
-            Stored { record, version }
+    let stored = if let Some((record, version)) = loaded {
+        Stored { record, version }
+    } else {
+        if !ctx.may_write(ctx.clock.now()) {
+            return Err(ReconcileError::NotHolder);
         }
+        let record = Record::new(id, &uid)?;
+        let version = ctx.records.save(id, &record, None).await?;
+        Stored { record, version }
     };
     entry.tenant.take_record(stored, ctx.clock.now());
     Ok(())
@@ -316,12 +315,11 @@ fn begin(ctx: &Arc<Context>, id: &TenantId, entry: &mut Entry) {
         id,
         wake: ObjectRef::new(&id.name).within(&id.namespace),
     };
-    let due = |at: Moment| until(at, now).is_zero();
     let check_due = entry
         .tenant
         .seal()
         .and_then(|seal| seal.next_attempt(now))
-        .is_some_and(due);
+        .is_some_and(|wait| wait.is_zero());
     if check_due
         && let Some(spec) = entry.tenant.applied().map(|applied| applied.spec.clone())
         && let Some(permit) = launch().permit()
@@ -340,7 +338,7 @@ fn begin(ctx: &Arc<Context>, id: &TenantId, entry: &mut Entry) {
     }
     if !entry.open.trial.is_open()
         && entry.tenant.proved.is_none()
-        && due(candidate.next())
+        && until(candidate.next(), now).is_zero()
         && let Some(permit) = launch().permit()
     {
         let trial = Trial {

@@ -61,6 +61,7 @@ enum Going {
     Stalled,
 }
 
+#[derive(Clone, Copy)]
 struct Words<'a> {
     reason: Reason,
     message: &'a str,
@@ -155,13 +156,13 @@ fn row<'a>(view: &View<'a>) -> Row<'a> {
             }
         }
         Some(State::Sealed { cause, .. }) => {
-            let why = || view.seal_failure.map_or(SEALED_BEFORE, Words::from);
+            let why = view.seal_failure.map_or(SEALED_BEFORE, Words::from);
             let (is, words, _) = accepted(view.candidate);
             Row {
                 phase: Phase::Sealed,
-                ready: (Is::False, why()),
-                active: (Is::False, why()),
-                sealed: (Is::True, why()),
+                ready: (Is::False, why),
+                active: (Is::False, why),
+                sealed: (Is::True, why),
                 accepted: (is, words),
                 going: match cause {
                     Cause::Denial => Going::Stalled,
@@ -171,13 +172,13 @@ fn row<'a>(view: &View<'a>) -> Row<'a> {
         }
         // Without a verdict of this process: what the record knows, for an object without status.
         Some(State::Undecided) => {
-            let words = || if sealed_before { SEALED_BEFORE } else { VERIFYING };
+            let words = if sealed_before { SEALED_BEFORE } else { VERIFYING };
             Row {
                 phase: if sealed_before { Phase::Sealed } else { Phase::Pending },
-                ready: (Is::Unknown, words()),
-                active: (Is::False, words()),
-                sealed: (sealed_is, words()),
-                accepted: (Is::Unknown, words()),
+                ready: (Is::Unknown, words),
+                active: (Is::False, words),
+                sealed: (sealed_is, words),
+                accepted: (Is::Unknown, words),
                 going: Going::Reconciling,
             }
         }
@@ -200,16 +201,12 @@ fn words_of(candidate: Option<&Verdict>) -> Words<'_> {
 }
 
 fn pending(words: Words<'_>, ready: Is, accepted: Is, going: Going) -> Row<'_> {
-    let again = || Words {
-        reason: words.reason,
-        message: words.message,
-    };
     Row {
         phase: Phase::Pending,
-        ready: (ready, again()),
-        active: (Is::False, again()),
-        sealed: (Is::False, again()),
-        accepted: (accepted, again()),
+        ready: (ready, words),
+        active: (Is::False, words),
+        sealed: (Is::False, words),
+        accepted: (accepted, words),
         going,
     }
 }
@@ -226,11 +223,7 @@ pub fn report(view: &View<'_>, reported: Option<&TenantKmsStatus>) -> TenantKmsS
         condition("Sealed", &row.sealed, view, reported),
         condition("ConfigAccepted", &row.accepted, view, reported),
     ];
-    let ready = &row.ready.1;
-    let why = Words {
-        reason: ready.reason,
-        message: ready.message,
-    };
+    let why = row.ready.1;
     match row.going {
         Going::Steady => {}
         Going::Reconciling => {
@@ -300,3 +293,7 @@ fn condition(
             .map_or(Time(view.now), |before| before.last_transition_time.clone()),
     }
 }
+
+#[cfg(test)]
+#[path = "report_tests.rs"]
+mod tests;

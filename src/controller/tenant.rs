@@ -373,8 +373,8 @@ fn timing(spec: &TenantKmsSpec) -> seal::Timing {
 fn effective(spec: &TenantKmsSpec) -> Effective {
     let timing = timing(spec);
     Effective {
-        interval: crate::api::timing::format(timing.interval),
-        proof_ttl: crate::api::timing::format(timing.proof_ttl),
+        interval: crate::api::duration::format_duration(timing.interval),
+        proof_ttl: crate::api::duration::format_duration(timing.proof_ttl),
         deletion_policy: match spec.deletion_policy {
             Some(crate::api::DeletionPolicy::Erase) => "Erase".to_owned(),
             _ => "Retain".to_owned(),

@@ -18,7 +18,6 @@ use tokio::sync::watch as signal;
 use tracing::warn;
 
 use super::context::{Context, lock};
-use super::lease::Ownership;
 use super::outcome::ReconcileError;
 use super::{Guarded, reconcile};
 use crate::provider::TenantId;
@@ -134,19 +133,10 @@ fn changes(ctx: &Arc<Context>) -> impl Stream<Item = ()> + Send + 'static {
     let policy = stream::unfold(ctx.policy.clone(), |mut policy| async move {
         policy.changed().await.ok().map(|()| ((), policy))
     });
-    let ownership = ctx.ownership.clone();
-    let held = ownership.borrow().verifies();
-    let ownership = stream::unfold((ownership, held), |(mut ownership, mut held)| async move {
-        loop {
-            ownership.changed().await.ok()?;
-            let now = matches!(*ownership.borrow_and_update(), Ownership::Holder { .. });
-            if now != held {
-                held = now;
-                return Some(((), (ownership, held)));
-            }
-        }
+    let held = stream::unfold(ctx.held.clone(), |mut held| async move {
+        held.changed().await.ok().map(|()| ((), held))
     });
-    stream::select(policy, ownership)
+    stream::select(policy, held)
 }
 
 /// A client for the API server that follows no proxy of the environment.

@@ -44,10 +44,10 @@ impl Claims {
 
     /// Whether `tenant` may have this key.
     pub fn check(&self, tenant: &TenantId, key_id: &str) -> Result<(), Taken> {
-        let owners = self.tenants_of.get(&digest(key_id));
-        match owners.is_some_and(|all| all.iter().any(|one| one.namespace != tenant.namespace)) {
-            true => Err(Taken),
-            false => Ok(()),
+        let foreign = |one: &TenantId| one.namespace != tenant.namespace;
+        match self.tenants_of.get(&digest(key_id)) {
+            Some(owners) if owners.iter().any(foreign) => Err(Taken),
+            _ => Ok(()),
         }
     }
 

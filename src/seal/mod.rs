@@ -18,13 +18,7 @@ use std::time::Duration;
 use crate::clock::Moment;
 use crate::provider::Failure;
 
-/// How often a tenant is checked, and for how long a proof may be relied on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Timing {
-    /// Time between checks. Whatever is longer than half of `proof_ttl` is taken as that half.
-    pub interval: Duration,
-    pub proof_ttl: Duration,
-}
+pub use crate::api::Timing;
 
 /// What sealed a tenant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
