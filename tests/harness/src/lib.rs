@@ -4,9 +4,13 @@
 //! leave one behind, however the test ends.
 
 mod binary;
+mod chart;
 mod control;
+mod env;
 mod guarded;
 mod heartbeat;
+mod object;
+mod operator;
 mod supervisor;
 mod tools;
 
@@ -14,7 +18,9 @@ use std::path::{Path, PathBuf};
 
 pub use binary::binaries;
 pub use control::{Component, ControlPlane};
+pub use env::Env;
 pub use guarded::Guarded;
+pub use operator::{Operator, OperatorOptions};
 pub use tools::Output;
 
 /// The repository's root folder, where `crds/`, `charts/` and `examples/` are.

@@ -27,16 +27,16 @@ fn alive(pid: u32) -> bool {
 
 async fn gone(pids: &[u32]) -> Result<()> {
     let deadline = Instant::now() + Duration::from_secs(10);
-    while pids.iter().any(|pid| alive(*pid)) {
+    loop {
+        let left: Vec<_> = pids.iter().filter(|pid| alive(**pid)).collect();
+        if left.is_empty() {
+            return Ok(());
+        }
         if Instant::now() > deadline {
-            bail!(
-                "still there of {pids:?}: {:?}",
-                pids.iter().filter(|pid| alive(**pid))
-            );
+            bail!("of {pids:?} there is still {left:?}");
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    Ok(())
 }
 
 fn kill(pid: u32) -> Result<()> {

@@ -1,0 +1,224 @@
+//! The operator under test: its own process, under its own `ServiceAccount`,
+//! with nothing in its environment that was not put there on purpose.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use std::{fs, thread};
+
+use anyhow::{Context, Result, bail};
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::{Guarded, tail};
+
+/// How to start an operator; made by [`Env::operator_options`](crate::Env::operator_options).
+#[derive(Clone, Debug)]
+pub struct OperatorOptions {
+    pub program: PathBuf,
+    pub args: Vec<OsString>,
+    /// The whole environment.
+    pub environment: BTreeMap<OsString, OsString>,
+    pub log: PathBuf,
+    /// How long it may take until metrics are served; `None` does not wait,
+    /// for an operator that is expected to refuse to start.
+    pub ready_within: Option<Duration>,
+}
+
+impl OperatorOptions {
+    #[must_use]
+    pub fn env(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        self.environment.insert(name.into(), value.into());
+        self
+    }
+
+    #[must_use]
+    pub fn without_env(mut self, name: &str) -> Self {
+        self.environment.remove(&OsString::from(name));
+        self
+    }
+
+    #[must_use]
+    pub fn arg(mut self, arg: impl Into<OsString>) -> Self {
+        self.args.push(arg.into());
+        self
+    }
+
+    /// Replaces the value of an option that is set already, or adds both.
+    #[must_use]
+    pub fn option(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        match self.args.iter().position(|arg| arg == name) {
+            Some(at) if at + 1 < self.args.len() => self.args[at + 1] = value.into(),
+            _ => self.args.extend([name.into(), value.into()]),
+        }
+        self
+    }
+
+    #[must_use]
+    pub fn without_waiting(mut self) -> Self {
+        self.ready_within = None;
+        self
+    }
+}
+
+/// The operator's program: `TENANT_KMS_BIN`, else `tenant-kms` in the target
+/// folder of the running test (`deps/` is one below, `examples/` too).
+pub(crate) fn program() -> PathBuf {
+    if let Some(path) = std::env::var_os("TENANT_KMS_BIN") {
+        return path.into();
+    }
+    let test = std::env::current_exe().unwrap_or_default();
+    let found = test
+        .ancestors()
+        .skip(1)
+        .take(2)
+        .map(|folder| folder.join("tenant-kms"));
+    found
+        .into_iter()
+        .find(|path| path.is_file())
+        .unwrap_or_else(|| "tenant-kms".into())
+}
+
+/// A running operator; dropping it kills it.
+#[derive(Debug)]
+pub struct Operator(Guarded);
+
+impl Operator {
+    pub(crate) async fn start(options: OperatorOptions) -> Result<Self> {
+        let within = options.ready_within;
+        let operator = tokio::task::spawn_blocking(move || {
+            let OperatorOptions {
+                program,
+                args,
+                environment,
+                log,
+                ..
+            } = options;
+            if !program.is_file() {
+                bail!(
+                    "no operator at {}: run `cargo build` or set TENANT_KMS_BIN",
+                    program.display()
+                );
+            }
+            Guarded::spawn(&program, &args, &environment, &log).map(Self)
+        })
+        .await??;
+        if let Some(within) = within {
+            operator
+                .wait_log(METRICS, within)
+                .await
+                .context("the operator did not start")?;
+        }
+        Ok(operator)
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.0.pid()
+    }
+
+    pub fn log_path(&self) -> &Path {
+        self.0.log()
+    }
+
+    /// Everything it has logged so far.
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(self.0.log()).unwrap_or_default()).into_owned()
+    }
+
+    /// The address of its metrics and health server, without a path; empty
+    /// before it has logged it.
+    pub fn metrics_url(&self) -> String {
+        let log = self.log();
+        let events = log.lines().filter(|line| line.contains(METRICS));
+        let events = events.filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let address = |event: Value| {
+            let address = event
+                .get("address")
+                .or_else(|| event.pointer("/fields/address"))?;
+            Some(format!("http://{}", address.as_str()?))
+        };
+        events.filter_map(address).next_back().unwrap_or_default()
+    }
+
+    /// `GET /metrics`.
+    pub async fn metrics(&self) -> Result<String> {
+        Ok(self.get("/metrics").await?.1)
+    }
+
+    /// Status and body of a path on the metrics address, such as `/readyz`.
+    pub async fn get(&self, path: &str) -> Result<(u16, String)> {
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(Duration::from_secs(10))
+            .build()?;
+        let answer = client
+            .get(format!("{}{path}", self.metrics_url()))
+            .send()
+            .await?;
+        Ok((answer.status().as_u16(), answer.text().await?))
+    }
+
+    /// SIGKILL, and waits until it is gone.
+    pub async fn kill(&self) -> Result<()> {
+        self.0.kill().await
+    }
+
+    /// SIGTERM; gives the exit code, or an error after 30 seconds.
+    pub async fn terminate(&self) -> Result<i32> {
+        self.0.signal(Signal::TERM)?;
+        let ended = self.0.ended(Duration::from_secs(30)).await;
+        ended.with_context(|| format!("after SIGTERM; its log ends:\n{}", tail(self.0.log(), 40)))
+    }
+
+    /// Waits for it to end by itself and gives the exit code.
+    pub async fn ended(&self, within: Duration) -> Result<i32> {
+        self.0.ended(within).await
+    }
+
+    /// SIGSTOP: it stands still, as on a machine that sleeps.
+    pub fn pause(&self) -> Result<()> {
+        self.0.signal(Signal::STOP)
+    }
+
+    /// SIGCONT after [`pause`](Self::pause).
+    pub fn resume(&self) -> Result<()> {
+        self.0.signal(Signal::CONT)
+    }
+
+    /// Waits until a line of the log contains `needle` and gives the last such line.
+    pub async fn wait_log(&self, needle: &str, within: Duration) -> Result<String> {
+        let deadline = Instant::now() + within;
+        loop {
+            let ended = self.0.code();
+            if let Some(line) = self.log().lines().rfind(|line| line.contains(needle)) {
+                return Ok(line.to_owned());
+            }
+            let log = || tail(self.0.log(), 40);
+            if let Some(code) = ended {
+                bail!(
+                    "the operator ended with code {code} before it logged {needle:?}:\n{}",
+                    log()
+                );
+            }
+            if Instant::now() > deadline {
+                bail!(
+                    "the operator did not log {needle:?} in {within:?}:\n{}",
+                    log()
+                );
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+    }
+}
+
+/// The message of the line that tells the metrics address.
+const METRICS: &str = "metrics listening";
+
+impl Drop for Operator {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("the operator's log ends:\n{}", tail(self.0.log(), 60));
+        }
+    }
+}
