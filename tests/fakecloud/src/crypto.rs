@@ -1,11 +1,18 @@
 //! Randomness, identifiers, base64url and the RSA pieces that both tokens and vault keys use. Key generation is the
 //! only expensive thing here; nothing here is constant-time beyond what aws-lc gives.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock};
+
 use aws_lc_rs::encoding::AsDer;
-use aws_lc_rs::rsa::{KeyPair, KeySize, PrivateDecryptingKey};
+use aws_lc_rs::rsa::{
+    KeyPair, KeySize, OaepPrivateDecryptingKey, OaepPublicEncryptingKey, PrivateDecryptingKey,
+};
 use aws_lc_rs::signature::KeyPair as _;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::world::lock;
 
 pub(crate) fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
@@ -54,10 +61,11 @@ pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(text).ok()
 }
 
-/// An RSA private key in the two shapes aws-lc wants it, with its public numbers.
+/// An RSA private key for signing and for OAEP, with its public numbers.
 pub(crate) struct Rsa {
     pub(crate) signing: KeyPair,
-    pub(crate) decrypting: PrivateDecryptingKey,
+    pub(crate) wrap: OaepPublicEncryptingKey,
+    pub(crate) unwrap: OaepPrivateDecryptingKey,
     /// Base64url of the modulus.
     pub(crate) n: String,
     /// Base64url of the exponent.
@@ -73,18 +81,36 @@ impl Rsa {
             4096 => KeySize::Rsa4096,
             other => panic!("Key Vault makes RSA keys of 2048, 3072 or 4096 bits, not {other}"),
         };
-        let decrypting = PrivateDecryptingKey::generate(size).expect("aws-lc makes RSA keys");
-        let pkcs8 = decrypting.as_der().expect("a generated key can be encoded");
-        let signing =
-            KeyPair::from_pkcs8(pkcs8.as_ref()).expect("a generated key can be read back");
+        let private = PrivateDecryptingKey::generate(size).expect("aws-lc makes RSA keys");
+        let pkcs8 = private.as_der().expect("a generated key can be encoded");
+        let signing = KeyPair::from_pkcs8(pkcs8.as_ref()).expect("a generated key can be read");
         let (n, e) = public_numbers(signing.public_key().as_ref());
+        let wrap = OaepPublicEncryptingKey::new(private.public_key());
         Self {
             signing,
-            decrypting,
+            wrap: wrap.expect("an RSA key does OAEP"),
+            unwrap: OaepPrivateDecryptingKey::new(private).expect("an RSA key does OAEP"),
             n,
             e,
         }
     }
+}
+
+/// How many different keys one cloud has before they come again.
+const POOL: usize = 64;
+
+type Pool = Mutex<HashMap<(usize, usize), Arc<OnceLock<Arc<Rsa>>>>>;
+
+/// The `index`-th RSA key of a cloud. Clouds of one process share them, because making one takes a
+/// tenth of a second and a hundred tests want two each; within a cloud every index is another key.
+pub(crate) fn pooled_rsa(bits: usize, index: usize) -> Arc<Rsa> {
+    static KEYS: OnceLock<Pool> = OnceLock::new();
+    let place = {
+        let mut pool = lock(KEYS.get_or_init(Pool::default));
+        pool.entry((bits, index % POOL)).or_default().clone()
+    };
+    // Outside the lock: who wants another key does not wait for this one.
+    place.get_or_init(|| Arc::new(Rsa::generate(bits))).clone()
 }
 
 /// Modulus and exponent out of a PKCS#1 `RSAPublicKey`: SEQUENCE of two INTEGERs.

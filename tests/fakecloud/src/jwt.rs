@@ -2,6 +2,7 @@
 //! JWKS. It verifies signatures only; issuer, audience and time are the caller's to check, and nothing here skips one.
 
 use std::fmt;
+use std::sync::Arc;
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{self, RsaPublicKeyComponents, UnparsedPublicKey};
@@ -11,7 +12,7 @@ use crate::crypto::{Rsa, decode, encode, hex, random};
 
 /// Signs this cloud's access tokens.
 pub(crate) struct Signer {
-    key: Rsa,
+    key: Arc<Rsa>,
     kid: String,
 }
 
@@ -24,11 +25,11 @@ impl fmt::Debug for Signer {
 }
 
 impl Signer {
-    pub(crate) fn generate() -> Self {
-        Self {
-            key: Rsa::generate(2048),
-            kid: hex(&random::<16>()),
-        }
+    /// Whatever the key, its id is new, and by its id a verifier finds it: no other cloud's tokens
+    /// are believed.
+    pub(crate) fn new(key: Arc<Rsa>) -> Self {
+        let kid = hex(&random::<16>());
+        Self { key, kid }
     }
 
     pub(crate) fn sign(&self, claims: &Value) -> String {
@@ -158,10 +159,14 @@ impl<'a> Parts<'a> {
 mod tests {
     use super::*;
 
+    fn fresh() -> Signer {
+        Signer::new(Arc::new(Rsa::generate(2048)))
+    }
+
     #[test]
     fn only_the_signer_is_believed() {
-        let signer = Signer::generate();
-        let other = Signer::generate();
+        let signer = fresh();
+        let other = fresh();
         let token = signer.sign(&json!({ "aud": "x" }));
         assert!(verify(&token, &signer.jwks()).is_ok());
         assert_eq!(verify(&token, &other.jwks()), Err(Rejected::UnknownKey));
@@ -177,7 +182,7 @@ mod tests {
 
     #[test]
     fn unsigned_tokens_are_refused() {
-        let signer = Signer::generate();
+        let signer = fresh();
         let header = encode(json!({ "alg": "none", "kid": signer.kid }).to_string());
         let token = format!("{header}.{}.", encode("{}"));
         assert_eq!(verify(&token, &signer.jwks()), Err(Rejected::Signature));

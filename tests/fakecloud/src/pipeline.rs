@@ -100,14 +100,13 @@ async fn exchange(
         Some(Effect::Latency(delay)) => tokio::time::sleep(*delay).await,
         _ => {}
     }
-    let answer = match effect.as_ref().and_then(Effect::replacement) {
-        Some(answer) => answer,
-        None => {
-            let answer = service(world, &asked);
-            effect
-                .as_ref()
-                .map_or(answer.clone(), |effect| effect.rewrite(answer))
-        }
+    let answer = if let Some(answer) = effect.as_ref().and_then(Effect::replacement) {
+        answer
+    } else {
+        let answer = service(world, &asked);
+        effect
+            .as_ref()
+            .map_or(answer.clone(), |effect| effect.rewrite(answer))
     };
     world
         .calls
@@ -139,7 +138,7 @@ fn reply(answer: Answer, truncate: bool) -> Reply {
     }
     let body = if truncate {
         builder = builder.header("content-length", answer.body.len());
-        half(answer.body)
+        half(&answer.body)
     } else {
         Full::new(answer.body)
             .map_err(|never: Infallible| match never {})
@@ -151,7 +150,7 @@ fn reply(answer: Answer, truncate: bool) -> Reply {
 }
 
 /// The first half of a body, then the end of the connection in the middle of it.
-fn half(body: Bytes) -> BoxBody<Bytes, io::Error> {
+fn half(body: &Bytes) -> BoxBody<Bytes, io::Error> {
     let first = stream::iter([Ok(Frame::data(body.slice(..body.len() / 2)))]);
     let end = stream::once(async {
         // hyper flushes what it holds while a body has nothing to say, and drops it when a body fails.

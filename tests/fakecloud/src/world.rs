@@ -2,13 +2,15 @@
 //! listeners in a way that matters: no task is started from here.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, OnceLock};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use serde_json::Value;
 
 use crate::azure;
 use crate::azure::imds::Listening;
 use crate::calls::Ledger;
+use crate::crypto::{Rsa, pooled_rsa};
 use crate::faults::Table;
 use crate::jwt::Signer;
 use crate::tls::Authority;
@@ -23,6 +25,8 @@ pub(crate) struct World {
     pub(crate) tls: Authority,
     pub(crate) imds: Listening,
     signer: OnceLock<Signer>,
+    /// How many RSA keys this cloud has taken.
+    keys: AtomicUsize,
 }
 
 impl World {
@@ -35,12 +39,25 @@ impl World {
             tls,
             imds,
             signer: OnceLock::new(),
+            keys: AtomicUsize::new(0),
         }
     }
 
     /// The key that signs this cloud's access tokens; made at first use, because an RSA key costs more than a start.
     pub(crate) fn signer(&self) -> &Signer {
-        self.signer.get_or_init(Signer::generate)
+        self.signer.get_or_init(|| Signer::new(self.rsa(2048)))
+    }
+
+    /// An RSA key that this cloud has not used yet.
+    pub(crate) fn rsa(&self, bits: usize) -> Arc<Rsa> {
+        pooled_rsa(bits, self.keys.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// A token with these claims, signed as this cloud signs its own and remembered as a secret.
+    pub(crate) fn sign_token(&self, claims: &Value) -> String {
+        let token = self.signer().sign(claims);
+        self.calls.secret(&token);
+        token
     }
 
     pub(crate) fn azure(&self) -> MutexGuard<'_, azure::State> {

@@ -97,6 +97,15 @@ impl Directory {
         }
     }
 
+    /// Brings a deleted application back, as [`Application::restore`] does for who has no handle.
+    pub fn restore_application(&self, client: &str) {
+        let mut azure = self.world.azure();
+        let directory = azure.directories.entry(self.tenant.clone()).or_default();
+        if let Some(app) = directory.applications.get_mut(&client.to_ascii_lowercase()) {
+            app.deleted = false;
+        }
+    }
+
     /// How long tokens issued from now on are valid; about an hour unless told otherwise.
     pub fn token_lifetime(&self, lifetime: Duration) {
         self.world
@@ -181,7 +190,7 @@ impl Application {
     pub fn unfederate(&self, subject: &str) {
         self.change(|app| {
             app.federations
-                .retain(|federation| federation.subject != subject)
+                .retain(|federation| federation.subject != subject);
         });
     }
 

@@ -1,4 +1,4 @@
-//! Federated assertions: a ServiceAccount's token in place of a client secret. The signature is checked against the
+//! Federated assertions: a service account's token in place of a client secret. The signature is checked against the
 //! issuer's real JWKS, and issuer, subject, audience and time against the application's federated credentials.
 
 use jiff::Timestamp;
@@ -50,21 +50,21 @@ fn matching<'a>(federations: &'a [Federation], claims: &Value) -> Result<&'a str
             &audiences.join(", "),
         ));
     }
-    let issued: Vec<_> = federations
+    let of_issuer: Vec<_> = federations
         .iter()
         .filter(|known| known.issuer == issuer)
         .collect();
-    if issued.is_empty() {
+    if of_issuer.is_empty() {
         return Err(errors::no_match("issuer", issuer));
     }
-    let named: Vec<_> = issued
+    let of_subject: Vec<_> = of_issuer
         .into_iter()
         .filter(|known| known.subject == subject)
         .collect();
-    if named.is_empty() {
+    if of_subject.is_empty() {
         return Err(errors::no_match("subject", subject));
     }
-    named
+    of_subject
         .into_iter()
         .find(|known| audiences.contains(&known.audience.as_str()))
         .map(|known| known.issuer.as_str())

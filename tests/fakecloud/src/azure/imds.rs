@@ -100,9 +100,9 @@ impl Imds {
     /// it returns.
     pub fn absent(&self, absent: bool) {
         if absent {
-            self.0.imds.stop()
+            self.0.imds.stop();
         } else {
-            self.0.imds.start(&self.0).expect("the port is still ours")
+            self.0.imds.start(&self.0).expect("the port is still ours");
         }
     }
 }

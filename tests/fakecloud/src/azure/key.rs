@@ -58,11 +58,11 @@ impl Default for KeyOptions {
 }
 
 impl KeyOptions {
-    fn version(&self) -> VersionState {
-        let material = if self.ec {
-            Material::ec()
-        } else {
-            Material::rsa(self.kty_bits)
+    fn version(&self, world: &World) -> VersionState {
+        let material = match self.kty_bits {
+            _ if self.ec => Material::ec(),
+            small @ ..2048 => Material::small(small),
+            bits => Material::rsa(world.rsa(bits)),
         };
         let defaults: &[&str] = if self.ec {
             &["sign", "verify"]
@@ -120,7 +120,7 @@ impl Key {
         let key = Self::open(world, vault, name);
         if key.read(|_| ()).is_none() {
             // Made outside the lock: RSA takes long enough to hold up every other request.
-            let first = options.version();
+            let first = options.version(world);
             let state = KeyState {
                 name: name.to_owned(),
                 options,
@@ -165,7 +165,7 @@ impl Key {
         let version = self
             .read(|key| key.options.clone())
             .expect("the key exists")
-            .version();
+            .version(&self.world);
         let id = version.id.clone();
         self.change(|key| key.versions.push(version));
         id
@@ -247,7 +247,7 @@ impl Key {
             key.versions
                 .iter_mut()
                 .filter(|version| version.id == id)
-                .for_each(change)
+                .for_each(change);
         });
     }
 }

@@ -3,9 +3,9 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
-use aws_lc_rs::rsa::{OAEP_SHA256_MGF1SHA256, OaepPrivateDecryptingKey, OaepPublicEncryptingKey};
+use aws_lc_rs::rsa::OAEP_SHA256_MGF1SHA256;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 use serde_json::{Value, json};
 
@@ -15,8 +15,7 @@ use crate::world::lock;
 /// What the bytes of a key are.
 pub(crate) enum Material {
     Rsa {
-        wrap: OaepPublicEncryptingKey,
-        unwrap: OaepPrivateDecryptingKey,
+        key: Arc<Rsa>,
         public: Value,
     },
     Ec {
@@ -45,26 +44,19 @@ impl fmt::Debug for Material {
 pub(crate) struct Incorrect;
 
 impl Material {
-    pub(crate) fn rsa(bits: usize) -> Self {
-        if bits < 2048 {
-            let mut modulus = random_vec(bits / 8);
-            modulus[0] |= 0x80;
-            let public = json!({ "kty": "RSA", "n": encode(modulus), "e": "AQAB" });
-            return Self::Small {
-                bits,
-                public,
-                wrapped: Mutex::default(),
-            };
-        }
-        let key = Rsa::generate(bits);
+    pub(crate) fn rsa(key: Arc<Rsa>) -> Self {
         let public = json!({ "kty": "RSA", "n": key.n, "e": key.e });
-        let wrap = OaepPublicEncryptingKey::new(key.decrypting.public_key())
-            .expect("an RSA key does OAEP");
-        let unwrap = OaepPrivateDecryptingKey::new(key.decrypting).expect("an RSA key does OAEP");
-        Self::Rsa {
-            wrap,
-            unwrap,
+        Self::Rsa { key, public }
+    }
+
+    pub(crate) fn small(bits: usize) -> Self {
+        let mut modulus = random_vec(bits / 8);
+        modulus[0] |= 0x80;
+        let public = json!({ "kty": "RSA", "n": encode(modulus), "e": "AQAB" });
+        Self::Small {
+            bits,
             public,
+            wrapped: Mutex::default(),
         }
     }
 
@@ -90,9 +82,11 @@ impl Material {
 
     pub(crate) fn wrap(&self, plain: &[u8]) -> Result<Vec<u8>, Incorrect> {
         match self {
-            Self::Rsa { wrap, .. } => {
-                let mut out = vec![0; wrap.ciphertext_size()];
-                let wrapped = wrap.encrypt(&OAEP_SHA256_MGF1SHA256, plain, &mut out, None);
+            Self::Rsa { key, .. } => {
+                let mut out = vec![0; key.wrap.ciphertext_size()];
+                let wrapped = key
+                    .wrap
+                    .encrypt(&OAEP_SHA256_MGF1SHA256, plain, &mut out, None);
                 wrapped.map(|bytes| bytes.to_vec()).map_err(|_| Incorrect)
             }
             Self::Small { bits, wrapped, .. } if plain.len() + 66 <= bits / 8 => {
@@ -106,9 +100,11 @@ impl Material {
 
     pub(crate) fn unwrap(&self, wrapped: &[u8]) -> Result<Vec<u8>, Incorrect> {
         match self {
-            Self::Rsa { unwrap, .. } => {
-                let mut out = vec![0; unwrap.min_output_size()];
-                let plain = unwrap.decrypt(&OAEP_SHA256_MGF1SHA256, wrapped, &mut out, None);
+            Self::Rsa { key, .. } => {
+                let mut out = vec![0; key.unwrap.min_output_size()];
+                let plain = key
+                    .unwrap
+                    .decrypt(&OAEP_SHA256_MGF1SHA256, wrapped, &mut out, None);
                 plain.map(|bytes| bytes.to_vec()).map_err(|_| Incorrect)
             }
             Self::Small { wrapped: table, .. } => {
@@ -125,7 +121,10 @@ mod tests {
 
     #[test]
     fn only_the_same_key_unwraps() {
-        let (one, other) = (Material::rsa(2048), Material::rsa(2048));
+        let (one, other) = (
+            Material::rsa(Arc::new(Rsa::generate(2048))),
+            Material::rsa(Arc::new(Rsa::generate(2048))),
+        );
         let wrapped = one.wrap(b"master key").unwrap();
         assert_eq!(one.unwrap(&wrapped).unwrap(), b"master key");
         assert!(other.unwrap(&wrapped).is_err());
@@ -137,7 +136,7 @@ mod tests {
 
     #[test]
     fn a_small_key_has_small_ciphertexts() {
-        let key = Material::rsa(1024);
+        let key = Material::small(1024);
         let wrapped = key.wrap(&[7; 32]).unwrap();
         assert_eq!(wrapped.len(), 128);
         assert_eq!(key.unwrap(&wrapped).unwrap(), [7; 32]);

@@ -4,12 +4,18 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use serde::Deserialize;
+
 use crate::azure::VAULT_SUFFIX;
 use crate::azure::key::{Key, KeyOptions, KeyState};
 use crate::crypto::uuid;
 use crate::world::World;
 
 #[derive(Debug)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "independent switches of a vault"
+)]
 pub(crate) struct VaultState {
     pub(crate) tenant: String,
     pub(crate) subscription: String,
@@ -40,7 +46,8 @@ pub enum Scope<'a> {
 }
 
 /// What a grant permits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Permission {
     /// Read the key's public part and attributes.
     Get,
@@ -154,7 +161,7 @@ impl Vault {
         self.change(|vault| {
             vault
                 .grants
-                .retain(|grant| !grant.principal.eq_ignore_ascii_case(principal.as_ref()))
+                .retain(|grant| !grant.principal.eq_ignore_ascii_case(principal.as_ref()));
         });
     }
 

@@ -1,8 +1,11 @@
 //! The control API: the library's own methods over HTTP and JSON, on a loopback port of its own, for clients that are
 //! not Rust (the Python checks, the demo, the benches). Adds nothing that the library cannot do.
 
+mod application;
+mod cloud;
 mod commands;
 mod fault;
+mod vault;
 
 use std::sync::Arc;
 
