@@ -1,6 +1,7 @@
 //! Bring-your-own-key for multi-tenant platforms on Kubernetes. `docs/architecture.md` is the map.
 
 pub mod api;
+pub mod cli;
 pub mod clock;
 pub mod provider;
 pub mod seal;

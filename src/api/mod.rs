@@ -1,8 +1,11 @@
 //! The `TenantKms` types: what people write and what the operator reports. No I/O here.
 
+pub mod crd;
+pub mod duration;
 pub mod reason;
 pub mod spec;
 pub mod status;
+pub mod timing;
 
 pub use reason::Reason;
 pub use spec::{
@@ -10,3 +13,4 @@ pub use spec::{
     ProviderKind, SecretRef, SessionSpec, TenantKms, TenantKmsSpec, VerifySpec,
 };
 pub use status::{Effective, HandledRequests, Phase, TenantKmsStatus, VerifyError};
+pub use timing::Timing;

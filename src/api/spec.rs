@@ -1,5 +1,5 @@
 //! What a person writes: the spec of a `TenantKms`. Every field is optional that has a sensible
-//! meaning when absent, and nothing is defaulted here (GitOps would fight over it): effective
+//! meaning when absent, and nothing is defaulted here (`GitOps` would fight over it): effective
 //! values stand in status.
 
 use kube::CustomResource;
@@ -19,28 +19,37 @@ use super::status::TenantKmsStatus;
     category = "byok",
     namespaced,
     status = "TenantKmsStatus",
+    doc = "The key one tenant brought: proved continuously, sealed when its owner says no.",
     derive = "PartialEq"
 )]
 #[serde(rename_all = "camelCase")]
 pub struct TenantKmsSpec {
     /// Who keeps the key: azure, aws, gcp or local.
     pub provider: ProviderKind,
-    /// The key, as the provider writes it: `https://NAME.vault.azure.net/keys/KEY` for Azure.
+    /// The customer's key, as the provider writes it. azure:
+    /// `https://NAME.vault.azure.net/keys/KEY[/VERSION]`; aws: the ARN of a key or an alias; gcp:
+    /// `projects/P/locations/L/keyRings/R/cryptoKeys/K`; local: `local://NAME`.
     pub kms_key_ref: String,
+    /// Which identity reaches the key in Azure. Absent means the operator's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub azure: Option<AzureSpec>,
+    /// Which role reaches the key in AWS. Absent means the operator's own identity.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub aws: Option<AwsSpec>,
+    /// Which service account reaches the key in GCP. Absent means the operator's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gcp: Option<GcpSpec>,
     /// How often the key is proved, and how long a proof may be relied on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verify: Option<VerifySpec>,
+    /// The tenant's master key, which the customer's key wraps.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub master_key: Option<MasterKeySpec>,
+    /// The sessions handed to workloads.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session: Option<SessionSpec>,
-    /// What becomes of the wrapped keys when this object is deleted. Absent means Retain.
+    /// What becomes of the wrapped keys when this object is deleted: Retain or Erase. Absent
+    /// means Retain.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deletion_policy: Option<DeletionPolicy>,
     /// The platform's emergency stop: no cloud calls, no sessions, keys wiped.
@@ -75,20 +84,24 @@ impl ProviderKind {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AzureSpec {
-    /// The origin of `kmsKeyRef`, for readers; refused when it differs.
+    /// The vault of `kmsKeyRef` (`https://NAME.vault.azure.net`), for readers; refused when it
+    /// differs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vault_url: Option<String>,
-    /// The customer's directory (Entra tenant) id.
+    /// The customer's directory (Entra tenant) id, a GUID. Goes with `clientId`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tenant_id: Option<String>,
-    /// The application (client) id in that directory.
+    /// The application (client) id in that directory, a GUID. Without `clientSecret` the
+    /// application must trust the operator's identity or that of `serviceAccountName`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_id: Option<String>,
+    /// Where the application's client secret is read from. Never the value.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_secret: Option<ClientSecret>,
+    /// A managed identity of the node instead of an application; `{}` is the system-assigned one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub managed_identity: Option<ManagedIdentity>,
-    /// A `ServiceAccount` of the same namespace whose token is exchanged.
+    /// A `ServiceAccount` of the same namespace whose token is exchanged for the application's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service_account_name: Option<String>,
 }
@@ -97,7 +110,7 @@ pub struct AzureSpec {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ClientSecret {
-    /// A variable of the operator's environment or a file of its secret directory.
+    /// The NAME of a variable of the operator's environment or of a file of its secret directory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub env_var: Option<String>,
     /// A Secret of the same namespace.
@@ -111,7 +124,9 @@ pub struct ClientSecret {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SecretRef {
+    /// Name of the Secret.
     pub name: String,
+    /// Key within the Secret's data.
     pub key: String,
 }
 
@@ -120,10 +135,13 @@ pub struct SecretRef {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ManagedIdentity {
+    /// Its client id, a GUID.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_id: Option<String>,
+    /// Its object (principal) id, a GUID.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub object_id: Option<String>,
+    /// Its resource id: `/subscriptions/…/userAssignedIdentities/NAME`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resource_id: Option<String>,
 }
@@ -134,11 +152,13 @@ pub struct AwsSpec {
     /// Must be the region of the key's ARN.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub region: Option<String>,
+    /// The customer's role that is assumed to use the key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub role_arn: Option<String>,
     /// Only where the operator's policy allows an own value; issued by the operator otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub external_id: Option<String>,
+    /// A `ServiceAccount` of the same namespace that assumes the role with its own token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service_account_name: Option<String>,
 }
@@ -146,12 +166,18 @@ pub struct AwsSpec {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct GcpSpec {
+    /// The customer's service account that is impersonated, as an e-mail address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub impersonate_service_account: Option<String>,
+    /// The project that is billed for the calls. Absent means the key's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub project_id: Option<String>,
+    /// The customer's provider that trusts this cluster:
+    /// `projects/NUMBER/locations/global/workloadIdentityPools/POOL/providers/NAME`. Goes with
+    /// `serviceAccountName`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub workload_identity_provider: Option<String>,
+    /// A `ServiceAccount` of the same namespace whose token is exchanged there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service_account_name: Option<String>,
 }
@@ -165,7 +191,7 @@ pub struct VerifySpec {
     /// How long a proof may be relied on, 1m to 5m. Absent means 5m.
     #[serde(rename = "proofTTL", skip_serializing_if = "Option::is_none")]
     pub proof_ttl: Option<String>,
-    /// A longer interval for tenants nobody uses.
+    /// A longer interval for tenants nobody uses; at least `interval`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub idle_interval: Option<String>,
 }
@@ -173,10 +199,11 @@ pub struct VerifySpec {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MasterKeySpec {
-    /// At least 24h.
+    /// Time between rotations of the master key, at least 24h. Absent means never by time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rotation_interval: Option<String>,
-    /// Ids of master-key versions to destroy for ever. Ids are only ever added.
+    /// Ids (32 hexadecimal digits) of master-key versions to destroy for ever. Ids are only ever
+    /// added, never taken away.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub erased_ids: Vec<String>,
 }
@@ -184,7 +211,8 @@ pub struct MasterKeySpec {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SessionSpec {
-    /// At most 5m for a key the customer brings.
+    /// How long a session lasts, at least 1m and at most 5m (longer for local). Absent means 5m,
+    /// for local 1h.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ttl: Option<String>,
 }

@@ -4,22 +4,27 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// What the operator last reported: never an input, and written again when changed by others.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TenantKmsStatus {
     /// The newest generation of the spec that was decided; -1 before the first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
+    /// Pending, Active, Sealed or Suspended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub phase: Option<Phase>,
+    /// `Ready`, `Active`, `Sealed`, `ConfigAccepted`, `Reconciling`, `Stalled` and `KeyAtRisk`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
+    /// When the tenant was sealed; absent while it is not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sealed_since: Option<Time>,
     /// The last success at the time of the last change; exact times are in the metrics.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_verified_time: Option<Time>,
+    /// Why the last attempt failed; absent after a success.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_verify_error: Option<VerifyError>,
     /// The credential that was really used.
@@ -62,29 +67,39 @@ impl Phase {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct VerifyError {
+    /// One of the closed set of reasons; `tenant-kms explain REASON` tells more.
     pub reason: String,
+    /// What happened, what to check, and the command that fixes it.
     pub message: String,
+    /// The cloud's own error code.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
+    /// The cloud's id of the refused request, for its support.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
+    /// When the answer came.
     pub time: Time,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Effective {
+    /// Time between checks.
     pub interval: String,
+    /// How long a proof is relied on.
     #[serde(rename = "proofTTL")]
     pub proof_ttl: String,
+    /// What becomes of the wrapped keys when the object is deleted.
     pub deletion_policy: String,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HandledRequests {
+    /// Of `tenantkms.dev/verify-requested-at`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verify_requested_at: Option<String>,
+    /// Of `tenantkms.dev/unseal-requested-at`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unseal_requested_at: Option<String>,
 }
