@@ -3,5 +3,7 @@
 pub mod api;
 pub mod cli;
 pub mod clock;
+pub mod credentials;
+pub mod policy;
 pub mod provider;
 pub mod seal;

@@ -17,6 +17,16 @@ pub enum Kind {
     Transient,
 }
 
+impl Kind {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Denial => "Denial",
+            Self::Misconfigured => "Misconfigured",
+            Self::Transient => "Transient",
+        }
+    }
+}
+
 /// A code or request id of a cloud, kept only when it is harmless: `[A-Za-z0-9._:-]{1,64}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Code(String);

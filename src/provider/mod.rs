@@ -1,12 +1,22 @@
 //! What every key service must do, and the proof that it does. One folder per vendor; a vendor's
 //! types, words and codes never leave its folder.
 
+#[cfg(feature = "azure")]
+pub mod azure;
+mod cache;
+pub mod connect;
+pub mod explain;
 pub mod failure;
+pub mod probe;
+mod tenant;
 
 use async_trait::async_trait;
 use zeroize::Zeroizing;
 
+pub use connect::Providers;
 pub use failure::{Code, Failure, Kind};
+pub use probe::{Proved, probe};
+pub use tenant::TenantId;
 
 /// Bytes wrapped by a KEK, with the version that wrapped them.
 #[derive(Clone, Debug, PartialEq, Eq)]

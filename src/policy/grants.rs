@@ -1,0 +1,98 @@
+//! What the platform allows: a pure question and answer on values already parsed. Everything that
+//! is not granted is refused, and the answer is asked for at every use, never remembered.
+
+use serde::Deserialize;
+
+use super::pattern::{KeyPattern, TenantPattern};
+use super::variable::{self, AllowedVariable};
+use crate::provider::{Failure, TenantId};
+
+/// One reading of the configuration file. The default allows nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Policy {
+    pub(super) variables: Vec<VariableGrant>,
+    pub(super) keys: Vec<KeyGrant>,
+    pub(super) own_azure: OwnAzure,
+    pub(super) suffixes: Vec<String>,
+    pub(super) limits: Limits,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct VariableGrant {
+    pub(super) name: String,
+    pub(super) tenants: Vec<TenantPattern>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct KeyGrant {
+    pub(super) tenants: Vec<TenantPattern>,
+    pub(super) keys: Vec<KeyPattern>,
+}
+
+/// `operatorIdentity.azure`: which of its own identities the operator uses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum OwnAzure {
+    /// Workload identity where the AKS webhook set its variables, else managed identity.
+    #[default]
+    Auto,
+    WorkloadIdentity,
+    ManagedIdentity,
+}
+
+/// Requests per second and installation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    pub vault_host_rps: u32,
+    pub aws_account_region_rps: u32,
+    pub gcp_project_rps: u32,
+    pub identity_rps: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            vault_host_rps: 100,
+            aws_account_region_rps: 1000,
+            gcp_project_rps: 500,
+            identity_rps: 300,
+        }
+    }
+}
+
+impl Policy {
+    /// Whether `tenant` may use the operator's own identity for the key with this canonical id.
+    pub fn allows_own_identity(&self, tenant: &TenantId, key_id: &str) -> bool {
+        self.keys.iter().any(|grant| {
+            grant.tenants.iter().any(|p| p.matches(tenant))
+                && grant.keys.iter().any(|p| p.matches(key_id))
+        })
+    }
+
+    /// The variable of this name, if `tenant` may read it. Nothing else makes an
+    /// [`AllowedVariable`], and only that can be read.
+    pub fn variable(&self, tenant: &TenantId, name: &str) -> Result<AllowedVariable, Failure> {
+        variable::allow(tenant, name, || self.variables_of(tenant))
+    }
+
+    /// The names `tenant` may use, in the file's order.
+    pub fn variables_of<'a>(&'a self, tenant: &'a TenantId) -> impl Iterator<Item = &'a str> {
+        self.variables
+            .iter()
+            .filter(|grant| grant.tenants.iter().any(|p| p.matches(tenant)))
+            .map(|grant| grant.name.as_str())
+    }
+
+    /// Host suffixes beyond the provider's own, for tenants that bring their own credential.
+    pub fn endpoint_suffixes(&self) -> &[String] {
+        &self.suffixes
+    }
+
+    pub fn own_azure(&self) -> OwnAzure {
+        self.own_azure
+    }
+
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+}

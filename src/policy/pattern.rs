@@ -1,0 +1,153 @@
+//! The two patterns of the configuration file: which tenants, which keys. A `*` stands only at the
+//! end and only for whole segments, so that no prefix of a name ever matches another name.
+
+use crate::provider::TenantId;
+
+/// `ns/name` or `ns/*`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TenantPattern {
+    namespace: String,
+    /// `None` is every tenant of the namespace.
+    name: Option<String>,
+}
+
+impl TenantPattern {
+    /// `None` when the text is neither form. The caller names the place, never the value.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (namespace, name) = text.split_once('/')?;
+        if !is_dns_name(namespace) {
+            return None;
+        }
+        let name = match name {
+            "*" => None,
+            name if is_dns_name(name) => Some(name.to_owned()),
+            _ => return None,
+        };
+        Some(Self {
+            namespace: namespace.to_owned(),
+            name,
+        })
+    }
+
+    pub fn matches(&self, tenant: &TenantId) -> bool {
+        self.namespace == tenant.namespace
+            && self.name.as_ref().is_none_or(|name| *name == tenant.name)
+    }
+}
+
+/// `https://HOST/*`, `https://HOST/keys/*` or `https://HOST/keys/NAME`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyPattern {
+    host: String,
+    /// In the spelling of canonical key ids. With `whole` unset it ends in `/`.
+    prefix: String,
+    whole: bool,
+}
+
+impl KeyPattern {
+    /// `None` when the text is none of the forms.
+    pub fn parse(text: &str) -> Option<Self> {
+        let canonical = text.to_ascii_lowercase();
+        let (host, path) = canonical.strip_prefix("https://")?.split_once('/')?;
+        if !is_dns_name(host) || !host.contains('.') {
+            return None;
+        }
+        let whole = match path {
+            "*" | "keys/*" => false,
+            _ if is_key_name(path.strip_prefix("keys/")?) => true,
+            _ => return None,
+        };
+        Some(Self {
+            host: host.to_owned(),
+            prefix: canonical.strip_suffix('*').unwrap_or(&canonical).to_owned(),
+            whole,
+        })
+    }
+
+    /// The host this pattern speaks of; it holds no wildcard.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// `key_id` is a canonical id, never the text of a spec.
+    pub fn matches(&self, key_id: &str) -> bool {
+        if self.whole {
+            key_id == self.prefix
+        } else {
+            key_id.starts_with(&self.prefix)
+        }
+    }
+}
+
+/// Lower-case letters, digits, `-` and `.`, each label begun and ended by a letter or digit.
+pub fn is_dns_name(text: &str) -> bool {
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    };
+    text.len() <= 253 && text.split('.').all(label)
+}
+
+/// A key's name as Key Vault takes it: letters, digits and `-`, at most 127.
+pub fn is_key_name(text: &str) -> bool {
+    (1..=127).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tenants_match_whole_names_only() {
+        let acme = TenantId::new("tenants", "acme");
+        let hit = |text: &str| TenantPattern::parse(text).is_some_and(|p| p.matches(&acme));
+        assert!(hit("tenants/acme"));
+        assert!(hit("tenants/*"));
+        assert!(!hit("tenants/acm"));
+        assert!(!hit("tenants/acme2"));
+        assert!(!hit("tenant/*"));
+        for bad in [
+            "*",
+            "*/*",
+            "*/acme",
+            "tenants/a*",
+            "tenants",
+            "tenants/",
+            "a/b/c",
+        ] {
+            assert_eq!(TenantPattern::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn keys_match_on_segment_boundaries() {
+        let key = "https://acme-kv.vault.azure.net/keys/wrap";
+        let hit = |text: &str| KeyPattern::parse(text).is_some_and(|p| p.matches(key));
+        assert!(hit("https://acme-kv.vault.azure.net/keys/*"));
+        assert!(hit("https://acme-kv.vault.azure.net/*"));
+        assert!(hit("https://ACME-kv.vault.azure.net/keys/Wrap"));
+        assert!(!hit("https://acme-kv.vault.azure.net/keys/wra"));
+        assert!(!hit("https://acme.vault.azure.net/keys/*"));
+        for bad in [
+            "*",
+            "https://*",
+            "https://*/keys/x",
+            "https://*.vault.azure.net/*",
+            "https://acme-kv.vault.azure.net/keys/wr*",
+            "https://acme-kv.vault.azure.net/keys/wrap/*",
+            "https://acme-kv.vault.azure.net/keys/wrap/0123",
+            "https://acme-kv.vault.azure.net/secrets/*",
+            "https://acme-kv.vault.azure.net",
+            "https://acme-kv.vault.azure.net:443/*",
+            "https://u@acme-kv.vault.azure.net/*",
+            "http://acme-kv.vault.azure.net/*",
+            "https://localhost/*",
+        ] {
+            assert_eq!(KeyPattern::parse(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! The file as a whole: what it grants, and that a refusal repeats nothing of it.
+
+use super::*;
+use crate::provider::TenantId;
+
+const FILE: &str = r#"
+apiVersion: config.tenantkms.dev/v1alpha1
+kind: OperatorConfig
+clientSecretVariables:
+  - { name: AZURE_KC_CLIENT_SECRET, tenants: [tenants/acme] }
+operatorIdentity:
+  azure: managedIdentity
+  allow: [{ tenants: ["tenants/*"], keys: ["https://acme-kv.vault.azure.net/keys/*"] }]
+allowedEndpointSuffixes: [vault.example.test]
+limits: { vaultHostRps: 7 }
+"#;
+
+#[test]
+fn grants_what_is_written_and_nothing_else() {
+    let policy = parse(FILE).expect("valid");
+    let acme = TenantId::new("tenants", "acme");
+    let other = TenantId::new("other", "acme");
+    assert!(policy.variable(&acme, "AZURE_KC_CLIENT_SECRET").is_ok());
+    assert!(policy.variable(&other, "AZURE_KC_CLIENT_SECRET").is_err());
+    let key = "https://acme-kv.vault.azure.net/keys/wrap";
+    assert!(policy.allows_own_identity(&acme, key));
+    assert!(!policy.allows_own_identity(&other, key));
+    assert!(!policy.allows_own_identity(&acme, "https://acme-kv2.vault.azure.net/keys/wrap"));
+    assert_eq!(policy.own_azure(), OwnAzure::ManagedIdentity);
+    assert_eq!(policy.limits().vault_host_rps, 7);
+    assert_eq!(policy.limits().identity_rps, 300);
+    assert!(!Policy::default().allows_own_identity(&acme, key));
+}
+
+#[test]
+fn a_refusal_names_the_place_and_never_the_value() {
+    let head = "apiVersion: config.tenantkms.dev/v1alpha1\nkind: OperatorConfig\n";
+    for (body, expected) in [
+        ("hunter2: 1", "expected one of"),
+        ("clientSecretVariables: hunter2", "expected a sequence"),
+        (
+            "clientSecretVariables: [{name: 'hunter2!', tenants: []}]",
+            "clientSecretVariables[0].name",
+        ),
+        (
+            "clientSecretVariables: [{name: A}]",
+            "missing field `tenants`",
+        ),
+        (
+            "clientSecretVariables: [{name: A, tenants: ['hunter2']}]",
+            "clientSecretVariables[0].tenants",
+        ),
+        (
+            "operatorIdentity: {azure: hunter2}",
+            "expected one of `auto`",
+        ),
+        (
+            "operatorIdentity: {allow: [{tenants: [], keys: [hunter2]}]}",
+            "operatorIdentity.allow[0].keys",
+        ),
+        (
+            "allowedEndpointSuffixes: [.hunter2]",
+            "allowedEndpointSuffixes[0]",
+        ),
+        ("limits: {vaultHostRps: 0}", "limits.vaultHostRps"),
+        ("limits: {vaultHostRps: hunter2}", "expected u32"),
+        ("hunter2: [", "line "),
+    ] {
+        let error = parse(&format!("{head}{body}\n"))
+            .expect_err(body)
+            .to_string();
+        assert!(error.contains(expected), "{body}: {error}");
+        assert!(!error.contains("hunter2"), "{body}: {error}");
+    }
+    assert!(parse("").is_err());
+    assert!(parse("apiVersion: v1\nkind: ConfigMap\n").is_err());
+}

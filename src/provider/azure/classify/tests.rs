@@ -1,0 +1,1 @@
+//! The table: each answer of Azure, and what it means.

@@ -1,0 +1,202 @@
+//! Wrap and unwrap at one key of Key Vault, RSA-OAEP-256, through Azure's own client. The version
+//! is taken from the answer and checked; no answer is believed beyond that.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use azure_core::credentials::TokenCredential;
+use azure_core::error::ErrorKind;
+use azure_core::http::{ClientOptions, RetryOptions};
+use azure_security_keyvault_keys::models::{
+    EncryptionAlgorithm, KeyClientWrapKeyOptions, KeyOperationParameters, KeyOperationResult,
+};
+use azure_security_keyvault_keys::{KeyClient, KeyClientOptions, ResourceExt};
+use zeroize::Zeroizing;
+
+use super::answer::{Answer, Trouble};
+use super::classify::{self, Operation, Service};
+use super::credential::Credential;
+use super::keyref::{KeyRef, is_version};
+use super::subject::Subject;
+use super::transport::Transport;
+use crate::api::Reason;
+use crate::provider::{Failure, Kms, Wrapped};
+
+/// For one call, a challenge and a token included.
+const DEADLINE: Duration = Duration::from_secs(12);
+/// The bytes that the smallest modulus allowed (2048 bits) wraps to.
+const MIN_WRAPPED: usize = 256;
+
+pub struct AzureKms {
+    client: KeyClient,
+    credential: Arc<Credential>,
+    key: KeyRef,
+    subject: Subject,
+    identity: String,
+}
+
+impl AzureKms {
+    pub fn new(
+        transport: &Transport,
+        credential: Credential,
+        key: KeyRef,
+        subject: Subject,
+    ) -> Result<Self, Failure> {
+        let credential = Arc::new(credential);
+        let options = KeyClientOptions {
+            client_options: ClientOptions {
+                // The seal rule has a schedule of its own.
+                retry: RetryOptions::none(),
+                transport: Some(transport.for_sdk()),
+                ..ClientOptions::default()
+            },
+            verify_challenge_resource: Some(true),
+            ..KeyClientOptions::default()
+        };
+        let tokens: Arc<dyn TokenCredential> = credential.clone();
+        let client = KeyClient::new(&key.origin(), tokens, Some(options))
+            .map_err(|_| distrusted(&subject, "cannot be addressed"))?;
+        Ok(Self {
+            client,
+            credential,
+            identity: subject.who.describe(),
+            key,
+            subject,
+        })
+    }
+
+    fn failure(&self, error: &azure_core::Error, operation: Operation) -> Failure {
+        let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
+        while let Some(cause) = source {
+            if let Some(failure) = cause.downcast_ref::<Failure>() {
+                return failure.clone();
+            }
+            if let Some(trouble) = cause.downcast_ref::<Trouble>() {
+                return classify::trouble(*trouble, Service::Vault, &self.subject);
+            }
+            source = cause.source();
+        }
+        if let ErrorKind::HttpResponse {
+            status,
+            raw_response: Some(raw),
+            ..
+        } = error.kind()
+        {
+            let headers = raw.headers().iter();
+            let headers = headers.map(|(name, value)| (name.as_str(), value.as_str()));
+            let answer = Answer::from_parts(u16::from(*status), headers, raw.body());
+            let seen = self.credential.seen();
+            return classify::vault(operation, &answer, &self.subject, seen.as_deref());
+        }
+        distrusted(&self.subject, "gave an answer that Key Vault does not give")
+    }
+
+    /// The bytes and the version of an answer, if both are what was asked for.
+    fn accept(
+        &self,
+        result: KeyOperationResult,
+        expected: Option<&str>,
+    ) -> Result<(Zeroizing<Vec<u8>>, String), Failure> {
+        let id = result.resource_id().ok();
+        let id = id.filter(|id| {
+            id.vault_url.eq_ignore_ascii_case(&self.key.origin())
+                && id.name.eq_ignore_ascii_case(&self.key.name)
+        });
+        let version = id
+            .and_then(|id| id.version)
+            .filter(|version| is_version(version));
+        let Some(version) = version.map(|version| version.to_ascii_lowercase()) else {
+            return Err(distrusted(&self.subject, "names another key in its answer"));
+        };
+        if expected.is_some_and(|expected| expected != version) {
+            return Err(distrusted(
+                &self.subject,
+                "names another version in its answer",
+            ));
+        }
+        match result.result {
+            Some(bytes) => Ok((Zeroizing::new(bytes), version)),
+            None => Err(distrusted(&self.subject, "gave an answer without a value")),
+        }
+    }
+}
+
+fn parameters(value: &[u8]) -> KeyOperationParameters {
+    KeyOperationParameters {
+        algorithm: Some(EncryptionAlgorithm::RsaOaep256),
+        value: Some(value.to_vec()),
+        ..KeyOperationParameters::default()
+    }
+}
+
+#[async_trait]
+impl Kms for AzureKms {
+    async fn wrap(&self, plaintext: &Zeroizing<Vec<u8>>) -> Result<Wrapped, Failure> {
+        let call = async {
+            let options = KeyClientWrapKeyOptions {
+                key_version: self.key.version.clone(),
+                ..KeyClientWrapKeyOptions::default()
+            };
+            let content = parameters(plaintext).try_into()?;
+            let answer = self.client.wrap_key(&self.key.name, content, Some(options));
+            answer.await?.into_model()
+        };
+        let result = tokio::time::timeout(DEADLINE, call)
+            .await
+            .map_err(|_| classify::silent(Service::Vault, &self.subject))?
+            .map_err(|error| self.failure(&error, Operation::Wrap))?;
+        let (ciphertext, kek_version) = self.accept(result, self.key.version.as_deref())?;
+        if ciphertext.len() < MIN_WRAPPED {
+            return Err(classify::unusable(&self.subject));
+        }
+        Ok(Wrapped {
+            ciphertext: ciphertext.to_vec(),
+            kek_version,
+        })
+    }
+
+    async fn unwrap(&self, wrapped: &Wrapped) -> Result<Zeroizing<Vec<u8>>, Failure> {
+        // It is put into a path unescaped, and may come from a stored record.
+        if !is_version(&wrapped.kek_version) {
+            return Err(distrusted(
+                &self.subject,
+                "has no version of the recorded form",
+            ));
+        }
+        let call = async {
+            let content = parameters(&wrapped.ciphertext).try_into()?;
+            let answer =
+                self.client
+                    .unwrap_key(&self.key.name, &wrapped.kek_version, content, None);
+            answer.await?.into_model()
+        };
+        let result = tokio::time::timeout(DEADLINE, call)
+            .await
+            .map_err(|_| classify::silent(Service::Vault, &self.subject))?
+            .map_err(|error| self.failure(&error, Operation::Unwrap))?;
+        let version = wrapped.kek_version.to_ascii_lowercase();
+        self.accept(result, Some(&version))
+            .map(|(plaintext, _)| plaintext)
+    }
+
+    fn key_id(&self) -> &str {
+        &self.key.id
+    }
+
+    fn identity(&self) -> &str {
+        &self.identity
+    }
+}
+
+fn distrusted(subject: &Subject, what: &str) -> Failure {
+    Failure::transient(
+        Reason::ProviderError,
+        format!(
+            "{} {what}: nothing is concluded from it. Check what stands between, such as a proxy \
+             that answers in its place: {}",
+            subject.host,
+            subject.reach_vault()
+        ),
+    )
+}

@@ -1,0 +1,153 @@
+//! From a spec to a client: every check that needs no network, in a fixed order, before the first
+//! byte leaves. The policy is asked at every use, also when a client is at hand.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lc_rs::hmac;
+use aws_lc_rs::rand::SystemRandom;
+use tokio::sync::watch;
+
+use super::cache::{Cache, Made};
+pub use super::tenant::TenantId;
+use super::{Failure, Kms};
+use crate::api::{AzureSpec, ProviderKind, Reason, TenantKmsSpec};
+use crate::clock::SystemClock;
+use crate::credentials::{AzureIdentity, Secret, SecretSource};
+use crate::policy::Policy;
+
+/// The longest life of a client and its tokens; a shorter `proofTTL` shortens it.
+const MAX_LIFE: Duration = Duration::from_secs(300);
+/// The shortest `proofTTL` there is, taken where one cannot be read.
+const MIN_LIFE: Duration = Duration::from_secs(60);
+
+/// Everything a connection needs, built once per process.
+pub struct Providers {
+    policy: watch::Receiver<Arc<Policy>>,
+    secrets: SecretSource,
+    azure_identity: AzureIdentity,
+    #[cfg(feature = "azure")]
+    azure: super::azure::Transport,
+    cache: Cache<(String, Option<AzureSpec>)>,
+    /// Keys the fingerprints of secrets; lives and dies with the process.
+    fingerprints: hmac::Key,
+}
+
+impl std::fmt::Debug for Providers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Providers").finish_non_exhaustive()
+    }
+}
+
+/// Why the process cannot talk to any cloud at all.
+#[derive(Debug, thiserror::Error)]
+#[error("no TLS client could be made: check SSL_CERT_FILE, HTTPS_PROXY and {variable}")]
+pub struct NoTransport {
+    variable: &'static str,
+}
+
+impl NoTransport {
+    pub(super) fn new() -> Self {
+        Self {
+            variable: crate::credentials::IMDS_HOST_VARIABLE,
+        }
+    }
+}
+
+impl Providers {
+    pub fn new(
+        policy: watch::Receiver<Arc<Policy>>,
+        secrets: SecretSource,
+        azure_identity: AzureIdentity,
+    ) -> Result<Self, NoTransport> {
+        Ok(Self {
+            policy,
+            secrets,
+            azure_identity,
+            #[cfg(feature = "azure")]
+            azure: super::azure::Transport::from_environment().map_err(|_| NoTransport::new())?,
+            cache: Cache::new(Arc::new(SystemClock)),
+            fingerprints: hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new())
+                .map_err(|_| NoTransport::new())?,
+        })
+    }
+
+    /// A client for the key and credential that `spec` names. Nothing is sent here: a refusal
+    /// means that nothing was. `fresh` makes a new client, which fetches a new token.
+    #[allow(
+        clippy::unused_async,
+        reason = "a tenant's Secret will be fetched here"
+    )]
+    pub async fn connect(
+        &self,
+        tenant: &TenantId,
+        spec: &TenantKmsSpec,
+        fresh: bool,
+    ) -> Result<Arc<dyn Kms>, Failure> {
+        match spec.provider {
+            #[cfg(feature = "azure")]
+            ProviderKind::Azure => self.connect_azure(tenant, spec, fresh),
+            provider => Err(not_built(provider)),
+        }
+    }
+
+    /// Drops the tenant's clients and tokens.
+    pub fn forget(&self, tenant: &TenantId) {
+        self.cache.forget(tenant);
+    }
+
+    #[cfg(feature = "azure")]
+    fn connect_azure(
+        &self,
+        tenant: &TenantId,
+        spec: &TenantKmsSpec,
+        fresh: bool,
+    ) -> Result<Arc<dyn Kms>, Failure> {
+        let policy = self.policy.borrow().clone();
+        let plan = super::azure::plan(tenant, spec, &policy, self.azure_identity, &self.azure)?;
+        let secret = match plan.variable() {
+            Some(variable) => Some(self.fingerprint(&self.secrets.read(variable)?)),
+            None => None,
+        };
+        let made = Made {
+            spec: (spec.kms_key_ref.clone(), spec.azure.clone()),
+            secret,
+        };
+        let cached = self.cache.get(tenant, &made, life(spec));
+        if let (false, Some(kms)) = (fresh, cached) {
+            return Ok(kms);
+        }
+        let kms = plan.client(&self.azure, &self.secrets)?;
+        self.cache.put(tenant, made, kms.clone());
+        Ok(kms)
+    }
+
+    fn fingerprint(&self, secret: &Secret) -> [u8; 32] {
+        let tag = hmac::sign(&self.fingerprints, secret.expose().as_bytes());
+        let mut fingerprint = [0; 32];
+        fingerprint.copy_from_slice(tag.as_ref());
+        fingerprint
+    }
+}
+
+/// How long a client of this spec may be used: a token is used for at most `proofTTL`.
+fn life(spec: &TenantKmsSpec) -> Duration {
+    let Some(text) = spec.verify.as_ref().and_then(|v| v.proof_ttl.as_deref()) else {
+        return MAX_LIFE;
+    };
+    let parsed = text.parse::<jiff::SignedDuration>().ok();
+    let parsed = parsed.and_then(|ttl| Duration::try_from(ttl).ok());
+    parsed.unwrap_or(MIN_LIFE).min(MAX_LIFE)
+}
+
+fn not_built(provider: ProviderKind) -> Failure {
+    Failure::misconfigured(
+        Reason::ProviderNotBuilt,
+        format!(
+            "this build of the operator has no provider '{}'. Check spec.provider, and the image \
+             that runs: kubectl get deployment --all-namespaces --selector \
+             'app.kubernetes.io/name=tenant-kms-operator' --output wide",
+            provider.name()
+        ),
+    )
+}
