@@ -3,7 +3,11 @@
 pub mod api;
 pub mod cli;
 pub mod clock;
+pub mod controller;
 pub mod credentials;
 pub mod policy;
 pub mod provider;
+pub mod random;
+pub mod record;
 pub mod seal;
+pub mod server;

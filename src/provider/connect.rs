@@ -91,6 +91,18 @@ impl Providers {
         }
     }
 
+    /// Whether the policy allows this spec now. Sends nothing and reads no secret.
+    pub fn permitted(&self, tenant: &TenantId, spec: &TenantKmsSpec) -> Result<(), Failure> {
+        match spec.provider {
+            #[cfg(feature = "azure")]
+            ProviderKind::Azure => {
+                let policy = self.policy.borrow().clone();
+                super::azure::plan(tenant, spec, &policy, self.azure_identity, &self.azure).map(|_| ())
+            }
+            provider => Err(not_built(provider)),
+        }
+    }
+
     /// Drops the tenant's clients and tokens.
     pub fn forget(&self, tenant: &TenantId) {
         self.cache.forget(tenant);
