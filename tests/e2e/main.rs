@@ -1,0 +1,5 @@
+//! The product against a real control plane and strict loopback clouds: one module for each
+//! capability. Tests share the control plane; each has its own namespaces, clouds and operator.
+
+mod story;
+mod support;
