@@ -163,7 +163,7 @@ fn check_secret(app: &ApplicationState, client: &str, given: &str) -> Result<(),
 
 fn configuration(world: &World, tenant: &str) -> Answer {
     if !world.azure().directories.contains_key(tenant) {
-        return errors::unknown_tenant(tenant).answer();
+        return errors::no_configuration(tenant).answer();
     }
     let base = format!("https://{ENTRA_HOST}/{tenant}");
     Answer::json(

@@ -70,6 +70,14 @@ pub(crate) fn only_post(method: &str) -> Refusal {
     )
 }
 
+/// The same, as the discovery document's endpoint says it.
+pub(crate) fn no_configuration(tenant: &str) -> Refusal {
+    Refusal {
+        error: "invalid_tenant",
+        ..unknown_tenant(tenant)
+    }
+}
+
 /// What the service says to any body that is not a form: it finds no parameter in it.
 pub(crate) fn missing(parameter: &str) -> Refusal {
     let text = format!("The request body must contain the following parameter: '{parameter}'.");

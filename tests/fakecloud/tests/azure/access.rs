@@ -62,7 +62,7 @@ async fn a_token_is_checked_whole() {
         "the pattern itself is good"
     );
     let slash = claims(&desk, |claims| {
-        claims["aud"] = format!("{RESOURCE}/").into()
+        claims["aud"] = format!("{RESOURCE}/").into();
     });
     assert_eq!(desk.wrap(&slash).await.0, 200);
     let other = fakecloud::FakeCloud::start().await.unwrap();
@@ -105,14 +105,14 @@ async fn a_token_is_checked_whole() {
         (
             "audience",
             claims(&desk, |claims| {
-                claims["aud"] = "https://management.azure.com".into()
+                claims["aud"] = "https://management.azure.com".into();
             }),
             "AKV10022",
         ),
         (
             "issuer",
             claims(&desk, |claims| {
-                claims["iss"] = "https://sts.windows.net/other/".into()
+                claims["iss"] = "https://sts.windows.net/other/".into();
             }),
             "AKV10032",
         ),

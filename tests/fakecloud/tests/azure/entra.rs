@@ -266,7 +266,7 @@ async fn discovery_documents() {
     aadsts(
         &said(desk.http.get(url(CLIENT)).send().await.unwrap()).await,
         400,
-        "invalid_request",
+        "invalid_tenant",
         90002,
     );
 }
