@@ -3,6 +3,7 @@
 
 pub mod crd;
 pub mod logs;
+mod manifest;
 pub mod operator;
 
 use std::process::ExitCode;

@@ -88,6 +88,18 @@ impl Policy {
         &self.suffixes
     }
 
+    /// How much of what is granted, for people: counts, so that nothing is repeated.
+    pub fn summary(&self) -> String {
+        format!(
+            "client secret variables   {}\nown identity, grants      {}\nown identity in Azure     \
+             {:?}\nextra endpoint suffixes   {}\n",
+            self.variables.len(),
+            self.keys.len(),
+            self.own_azure,
+            self.suffixes.len()
+        )
+    }
+
     pub fn own_azure(&self) -> OwnAzure {
         self.own_azure
     }

@@ -1,1 +1,219 @@
-//! The table of reasons for people.
+//! Every reason for people: what it means, what to check, the command that mends it. The page of
+//! the documentation is generated from here, and `tenant-kms explain` prints one row of it.
+
+use crate::api::Reason;
+
+/// One reason, explained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    pub reason: Reason,
+    /// What the seal rule makes of it: `Denial` seals at once, `Transient` after `proofTTL`,
+    /// `Misconfigured` refuses a new spec; `State` is no failure of an attempt.
+    pub kind: &'static str,
+    pub meaning: &'static str,
+    pub check: &'static str,
+    /// With arguments for the reader to fill in.
+    pub command: &'static str,
+}
+
+/// All rows, in the order of [`Reason::ALL`].
+pub fn table() -> Vec<Row> {
+    Reason::ALL.into_iter().map(row).collect()
+}
+
+/// The row of one reason.
+pub fn row(reason: Reason) -> Row {
+    let (kind, meaning, check, command) = match reason {
+        Reason::Verified => (
+            "State",
+            "The key wrapped and unwrapped; the tenant is served.",
+            "Nothing.",
+            "kubectl get tkms '<name>' --namespace '<namespace>' --output wide",
+        ),
+        Reason::AccessDenied => (
+            "Denial",
+            "The customer's side says no: the role or policy on the key is missing or was taken, \
+             or its directory no longer has, enables or trusts the application.",
+            "The grant on the key, and whether the application is there and enabled. New grants \
+             take some minutes.",
+            "az role assignment create --role 'Key Vault Crypto Service Encryption User' \
+             --assignee '<client id>' --scope '<resource id of the vault>/keys/<key>'",
+        ),
+        Reason::KeyDisabled => (
+            "Denial",
+            "The key, or the version in use, is disabled.",
+            "With the key's owner, whether that is meant.",
+            "az keyvault key set-attributes --vault-name '<vault>' --name '<key>' --enabled true",
+        ),
+        Reason::KeyNotFound => (
+            "Denial",
+            "There is no such key or version: never made, deleted or purged.",
+            "The name in spec.kmsKeyRef, and whether the key was deleted.",
+            "az keyvault key recover --vault-name '<vault>' --name '<key>'",
+        ),
+        Reason::KeyExpired => (
+            "Denial",
+            "The key's expiry date has passed.",
+            "The date, with the key's owner.",
+            "az keyvault key rotate --vault-name '<vault>' --name '<key>'",
+        ),
+        Reason::KeyUnusable => (
+            "Denial, or Misconfigured where the key can never do it",
+            "The key is there and cannot be used this way: not yet valid, wrapKey or unwrapKey \
+             not permitted, not RSA, or under 2048 bits.",
+            "The key's type, size, activation date and permitted operations.",
+            "az keyvault key set-attributes --vault-name '<vault>' --name '<key>' --ops wrapKey \
+             unwrapKey",
+        ),
+        Reason::InvalidKeyRef => (
+            "Misconfigured",
+            "spec.kmsKeyRef is no key's URL, or spec.azure.vaultUrl is another vault. Nothing was \
+             sent.",
+            "The URL: https, a vault's host, /keys/NAME and at most a version.",
+            "az keyvault key show --vault-name '<vault>' --name '<key>' --query key.kid --output \
+             tsv",
+        ),
+        Reason::CredentialNotFound => (
+            "Misconfigured",
+            "The spec names no whole credential, or more than one. Nothing was sent.",
+            "tenantId, clientId and clientSecret together; or managedIdentity alone; or none.",
+            "kubectl explain tenantkms.spec.azure",
+        ),
+        Reason::CredentialRejected => (
+            "Misconfigured",
+            "The identity provider or the vault does not accept the credential: a wrong or \
+             expired secret, an unknown directory, a token of another directory.",
+            "The secret's value and end date, and the directory's and the application's id.",
+            "az ad app credential reset --append --id '<client id>'",
+        ),
+        Reason::SecretNotFound => (
+            "Misconfigured",
+            "The Secret that the spec refers to is missing, or may not be read.",
+            "Its name, key and label, and the Role that lets the operator read it.",
+            "kubectl get secret '<secret>' --namespace '<namespace>' --show-labels",
+        ),
+        Reason::EnvVarNotFound => (
+            "Misconfigured",
+            "The variable of clientSecret.envVar is allowed and not there, is empty, or is no \
+             variable's name.",
+            "The operator's secret directory and environment.",
+            "kubectl set env deployment/'tenant-kms-operator' --list --namespace '<namespace>'",
+        ),
+        Reason::NotAllowed => (
+            "Denial",
+            "The platform's configuration does not allow this tenant that variable, or the \
+             operator's own identity for that key. Nothing was sent.",
+            "clientSecretVariables and operatorIdentity.allow in the operator's configuration.",
+            "tenant-kms config check '<file>'",
+        ),
+        Reason::IdentityUnavailable => (
+            "Misconfigured, or Transient while the metadata service does not answer",
+            "The operator's own identity cannot be had: the node has none like that, its metadata \
+             service does not answer, or this kind is not built yet.",
+            "Which identities the nodes have, and network policies.",
+            "az vmss identity show --resource-group '<node resource group>' --name '<scale set>'",
+        ),
+        Reason::EndpointNotAllowed => (
+            "Denial",
+            "The key's host is none where keys may be used, or the operator's own identity may \
+             not be used there. Nothing was sent.",
+            "The host, and allowedEndpointSuffixes in the operator's configuration.",
+            "tenant-kms config check '<file>'",
+        ),
+        Reason::KeyRefConflict => (
+            "Misconfigured",
+            "Another namespace has the key: a key belongs to one namespace.",
+            "Which object uses the same key.",
+            "kubectl get tkms --all-namespaces --output wide",
+        ),
+        Reason::Unreachable => (
+            "Transient",
+            "No usable answer: name, network, proxy, certificate, or a firewall that refuses the \
+             operator's address.",
+            "Name resolution, routes, network policies, HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE, and \
+             the vault's network rules.",
+            "curl --verbose 'https://<vault>.vault.azure.net/healthstatus'",
+        ),
+        Reason::Throttled => (
+            "Transient",
+            "The cloud asks for fewer requests.",
+            "What else uses the vault, and spec.verify.interval.",
+            "az monitor metrics list --metric ServiceApiResult --resource '<resource id of the \
+             vault>'",
+        ),
+        Reason::ProviderError => (
+            "Transient",
+            "An answer from which nothing can be concluded: a server's error, another form than \
+             the service's, wrong bytes.",
+            "The service's health, and what stands between, such as a proxy.",
+            "tenant-kms verify -f '<manifest>' --output json",
+        ),
+        Reason::KeyringMissing => (
+            "State",
+            "The tenant's record is gone.",
+            "Backups of the records namespace.",
+            "tenant-kms keyring import --help",
+        ),
+        Reason::KeyringCorrupt => (
+            "State",
+            "The tenant's record cannot be read or its commitments do not hold.",
+            "Who else writes in the records namespace; backups.",
+            "tenant-kms keyring import --help",
+        ),
+        Reason::KeyringForeign => (
+            "State",
+            "The record belongs to a namespace of the same name that was deleted.",
+            "Whether this namespace is its rightful successor.",
+            "tenant-kms keyring adopt --help",
+        ),
+        Reason::KeyringTooNew => (
+            "State",
+            "The record was written by a newer version of the operator.",
+            "Which versions run.",
+            "kubectl get deployment --all-namespaces --selector \
+             'app.kubernetes.io/name=tenant-kms-operator' --output wide",
+        ),
+        Reason::ProviderNotBuilt => (
+            "Misconfigured",
+            "This build of the operator has no such provider.",
+            "spec.provider, and the image that runs.",
+            "kubectl get deployment --all-namespaces --selector \
+             'app.kubernetes.io/name=tenant-kms-operator' --output wide",
+        ),
+        Reason::Suspended => (
+            "State",
+            "spec.suspend is set: no cloud calls, no sessions, keys wiped.",
+            "Whether that is still meant.",
+            "kubectl patch tkms '<name>' --namespace '<namespace>' --type merge --patch \
+             '{\"spec\":{\"suspend\":false}}'",
+        ),
+    };
+    Row {
+        reason,
+        kind,
+        meaning,
+        check,
+        command,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_is_explained_once_with_a_command() {
+        let table = table();
+        assert_eq!(table.len(), Reason::ALL.len());
+        for row in table {
+            let tool = row.command.split(' ').next().unwrap_or_default();
+            assert!(
+                ["az", "kubectl", "tenant-kms", "curl"].contains(&tool),
+                "{row:?}"
+            );
+            for text in [row.meaning, row.check] {
+                assert!(text.ends_with('.') && !text.contains("  "), "{row:?}");
+            }
+        }
+    }
+}
