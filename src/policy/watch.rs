@@ -91,7 +91,7 @@ async fn follow(
                     }
                     changed
                 });
-                fault.send_replace(None);
+                fault.send_if_modified(|held| held.take().is_some());
             }
             Err(invalid) => {
                 tracing::error!(

@@ -30,6 +30,12 @@ pub fn row(reason: Reason) -> Row {
             "Nothing.",
             "kubectl get tkms '<name>' --namespace '<namespace>' --output wide",
         ),
+        Reason::Verifying => (
+            "State",
+            "No attempt has come to an end yet.",
+            "Nothing; an attempt ends within seconds.",
+            "kubectl get tkms '<name>' --namespace '<namespace>' --watch",
+        ),
         Reason::AccessDenied => (
             "Denial",
             "The customer's side says no: the role or policy on the key is missing or was taken, \
