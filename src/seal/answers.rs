@@ -32,6 +32,7 @@ impl Seal {
             }
             // The caller's own time-out went off because the process stood still.
             Err(failure) if slept && failure.kind != Kind::Denial => {
+                self.unseal |= unseal;
                 self.due = Some(now);
                 None
             }

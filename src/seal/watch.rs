@@ -11,7 +11,7 @@ use crate::api::Reason;
 use crate::clock::Moment;
 use crate::provider::Failure;
 
-use super::{Cause, Seal, Search, Transition, pace};
+use super::{Cause, Open, Seal, Search, Transition, pace};
 
 /// How late the process may be before it counts as having stood still.
 const LATE: Duration = Duration::from_secs(5);
@@ -31,11 +31,11 @@ impl Seal {
     /// What time has changed by now.
     pub fn tick(&mut self, now: Moment, jitter: f64) -> Option<Transition> {
         let slept = self.observe(now);
-        if let Some(started) = self.abandoned(now) {
-            self.open = None;
+        if let Some(open) = self.abandoned(now) {
             if !slept {
-                return self.fail(no_answer(), started, now, jitter);
+                return self.fail(no_answer(), open.attempt.started, now, jitter);
             }
+            self.unseal |= open.unseal;
             self.due = Some(now);
         }
         self.expire(now, jitter)
@@ -105,11 +105,15 @@ impl Seal {
         now.agrees_with(started) && now.since(started) < self.timing.proof_ttl
     }
 
-    /// An attempt begins: from the first one on the lack of a proof means something.
+    /// An attempt begins: from the first one on the lack of a proof means something. When that one
+    /// comes too late to be answered while the proof is good, the TTL counts from it.
     pub(super) fn search_from(&mut self, now: Moment) {
         if self.search.first.is_none() {
-            let usable = self.proof.is_some_and(|proof| self.is_proof(proof, now));
-            self.search.afresh |= !usable;
+            let answered = now.after(pace::DEADLINE);
+            let in_time = self
+                .proof
+                .is_some_and(|proof| self.is_proof(proof, answered));
+            self.search.afresh |= !in_time;
             self.search.first = Some(now);
         }
     }
@@ -153,10 +157,12 @@ impl Seal {
         }
     }
 
-    /// The start of an open attempt that its caller will not answer any more.
-    fn abandoned(&self, now: Moment) -> Option<Moment> {
-        let attempt = self.open?.attempt;
-        (ran(attempt.started, now) > attempt.deadline + LATE).then_some(attempt.started)
+    /// Takes back an attempt that its caller will not answer any more.
+    fn abandoned(&mut self, now: Moment) -> Option<Open> {
+        self.open.take_if(|open| {
+            let attempt = open.attempt;
+            ran(attempt.started, now) > attempt.deadline + LATE
+        })
     }
 
     /// Nobody could confirm the denial: the confirmation is due now and has its time again.
