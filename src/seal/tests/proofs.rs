@@ -11,7 +11,7 @@ use crate::seal::{Cause, Seal, State, Timing, Transition};
 
 const START: Moment = Moment {
     boot: Duration::from_secs(1_000),
-    wall: Duration::from_secs(1_800_000_000),
+    wall: Duration::from_hours(500_000),
 };
 
 fn timing(interval: u64, proof_ttl: u64) -> Timing {

@@ -117,7 +117,7 @@ impl World {
     pub fn sealed() -> Self {
         let mut world = Self::active();
         world.cloud = Cloud::Denies(Reason::AccessDenied);
-        world.run_until(seconds(60), |world| world.is_sealed());
+        world.run_until(seconds(60), World::is_sealed);
         world.log.clear();
         world
     }
