@@ -110,7 +110,7 @@ fn nothing_people_write_is_checked_in_a_way_that_repeats_it() {
 fn refused_fields_are_never_parsed() {
     let mut derived = Vec::new();
     each(schema_of(TenantKms::crd()), |path, _| {
-        derived.push(path.to_owned())
+        derived.push(path.to_owned());
     });
     let mut declared = 0;
     each(schema_of(crd()), |path, schema| {
