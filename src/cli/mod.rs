@@ -1,10 +1,13 @@
 //! The command line: one file for each subcommand. It parses, calls the library, and says how it
 //! ended; nothing is decided here.
 
+pub mod config_check;
 pub mod crd;
+pub mod explain;
 pub mod logs;
 mod manifest;
 pub mod operator;
+pub mod verify_file;
 
 use std::process::ExitCode;
 
@@ -24,11 +27,31 @@ enum Command {
     Operator(operator::Args),
     /// Print the CustomResourceDefinition.
     Crd,
+    /// Prove the key of a TenantKms manifest without a cluster.
+    Verify(verify_file::Args),
+    /// Say what a reason means and how to fix it.
+    Explain(explain::Args),
+    /// Look after the operator's configuration file.
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Check a configuration file.
+    Check(config_check::Args),
 }
 
 pub async fn run(cli: Cli) -> ExitCode {
     match cli.command {
         Command::Operator(args) => operator::run(args).await,
         Command::Crd => crd::run(),
+        Command::Verify(args) => verify_file::run(args).await,
+        Command::Explain(args) => explain::run(args),
+        Command::Config {
+            command: ConfigCommand::Check(args),
+        } => config_check::run(args).await,
     }
 }

@@ -117,6 +117,8 @@ pub enum Trouble {
     TooLarge,
     #[error("the request could not be written")]
     Unsendable,
+    #[error("a refusal that is told elsewhere")]
+    Unheard,
 }
 
 impl Trouble {

@@ -8,7 +8,6 @@ use std::time::Duration;
 use async_trait::async_trait;
 use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions};
 use azure_core::error::{Error, ErrorKind};
-use azure_core::time::OffsetDateTime;
 
 use super::classify;
 use super::subject::Subject;
@@ -73,12 +72,9 @@ impl Credential {
         let token = tokio::time::timeout(DEADLINE, token)
             .await
             .map_err(|_| classify::silent(self.source.service(), &self.subject))??;
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = object_id(&token.value);
-        let seconds = i64::try_from(token.seconds).unwrap_or(0).min(24 * 3600);
-        Ok(AccessToken::new(
-            token.value.to_string(),
-            OffsetDateTime::now_utc() + azure_core::time::Duration::seconds(seconds),
-        ))
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) =
+            object_id(token.token.secret());
+        Ok(token)
     }
 }
 

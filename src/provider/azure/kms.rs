@@ -48,7 +48,7 @@ impl AzureKms {
             client_options: ClientOptions {
                 // The seal rule has a schedule of its own.
                 retry: RetryOptions::none(),
-                transport: Some(transport.for_sdk()),
+                transport: Some(transport.for_vault()),
                 ..ClientOptions::default()
             },
             verify_challenge_resource: Some(true),

@@ -78,10 +78,8 @@ impl Plan {
             ) => Source::ClientSecret {
                 variable,
                 secrets: secrets.clone(),
-                url: format!(
-                    "{}/{directory}/oauth2/v2.0/token",
-                    self.key.endpoint.authority
-                ),
+                authority: self.key.endpoint.authority.clone(),
+                directory: directory.clone(),
                 client: client.clone(),
             },
             (Who::ManagedIdentity(selector), _) => Source::ManagedIdentity(selector.clone()),

@@ -1,21 +1,24 @@
-//! Buys access tokens: at Entra with a client secret, at the node's metadata service with a
-//! managed identity. The secret is read for this one request and zeroized after it.
+//! Buys access tokens through Azure's own identity library: at Entra with a client secret, at the
+//! node's metadata service with a managed identity. The secret is read for this one request.
 
-use bytes::Bytes;
+use std::sync::Arc;
+
+use azure_core::cloud::{CloudConfiguration, CustomConfiguration};
+use azure_core::credentials::{AccessToken, Secret, TokenCredential};
+use azure_core::http::{ClientOptions, RetryOptions};
+use azure_identity::{
+    ClientSecretCredential, ClientSecretCredentialOptions, ManagedIdentityCredential,
+    ManagedIdentityCredentialOptions, UserAssignedId,
+};
 use serde::Deserialize;
-use zeroize::Zeroizing;
 
-use super::answer::Answer;
 use super::classify::{self, Service};
 use super::subject::{Selector, Subject, Who};
-use super::transport::Transport;
+use super::transport::{Heard, Transport};
 use crate::api::Reason;
-use crate::credentials::{Secret, SecretSource};
+use crate::credentials::SecretSource;
 use crate::policy::AllowedVariable;
 use crate::provider::Failure;
-
-const IMDS_PATH: &str = "/metadata/identity/oauth2/token";
-const IMDS_VERSION: &str = "2019-08-01";
 
 /// What a tenant's tokens are bought with.
 #[derive(Debug)]
@@ -23,33 +26,12 @@ pub enum Source {
     ClientSecret {
         variable: AllowedVariable,
         secrets: SecretSource,
-        /// `https://AUTHORITY/DIRECTORY/oauth2/v2.0/token`.
-        url: String,
+        /// `https://` and the authority's host.
+        authority: String,
+        directory: String,
         client: String,
     },
     ManagedIdentity(Selector),
-}
-
-/// A bearer token, zeroized by us until the SDK takes it.
-pub struct Token {
-    pub value: Zeroizing<String>,
-    /// From now.
-    pub seconds: u64,
-}
-
-/// Both services' answer: Entra writes the number as a number, the metadata service as a text.
-#[derive(Deserialize)]
-struct Body {
-    access_token: String,
-    expires_in: Number,
-    token_type: String,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Number {
-    Number(u64),
-    Text(String),
 }
 
 impl Source {
@@ -60,76 +42,91 @@ impl Source {
         }
     }
 
-    /// One token for `resource`. Not bounded in time: the caller is.
+    /// One new token for `resource`. Not bounded in time: the caller is.
     pub async fn token(
         &self,
         transport: &Transport,
         resource: &str,
         subject: &Subject,
-    ) -> Result<Token, Failure> {
+    ) -> Result<AccessToken, Failure> {
         let service = self.service();
-        let answer = match self {
+        let heard = Arc::new(Heard::default());
+        // A credential keeps its token and its secret: a new one for each token keeps neither.
+        let credential = self.credential(transport, &heard, subject)?;
+        let bought = credential
+            .get_token(&[&format!("{resource}/.default")], None)
+            .await;
+        match bought {
+            Ok(token) if is_sound(token.token.secret()) => Ok(token),
+            Ok(_) => Err(garbage(subject, service)),
+            // What the library says of an error may hold an answer's text: our own ears decide.
+            Err(_) => Err(match heard.take() {
+                Some(Err(trouble)) => classify::trouble(trouble, service, subject),
+                Some(Ok(answer)) if answer.status != 200 => match service {
+                    Service::Imds => classify::imds(&answer, subject),
+                    _ => classify::entra(&answer, subject),
+                },
+                Some(Ok(_)) | None => garbage(subject, service),
+            }),
+        }
+    }
+
+    fn credential(
+        &self,
+        transport: &Transport,
+        heard: &Arc<Heard>,
+        subject: &Subject,
+    ) -> Result<Arc<dyn TokenCredential>, Failure> {
+        let unusable = |_| garbage(subject, self.service());
+        match self {
             Self::ClientSecret {
                 variable,
                 secrets,
-                url,
+                authority,
+                directory,
                 client,
             } => {
-                let body = form(client, &secrets.read(variable)?, resource);
-                let request = transport
-                    .post(url)
-                    .header("content-type", "application/x-www-form-urlencoded")
-                    .header("accept", "application/json")
-                    .body(body);
-                transport.send(request).await
+                let mut cloud = CustomConfiguration::default();
+                cloud.authority_host.clone_from(authority);
+                let secret = Secret::new(secrets.read(variable)?.expose().to_owned());
+                let options = ClientSecretCredentialOptions {
+                    client_options: ClientOptions {
+                        cloud: Some(Arc::new(CloudConfiguration::Custom(cloud))),
+                        ..once(transport.for_entra(heard))
+                    },
+                };
+                let made =
+                    ClientSecretCredential::new(directory, client.clone(), secret, Some(options));
+                Ok(made.map_err(unusable)?)
             }
             Self::ManagedIdentity(selector) => {
-                let mut query = vec![("api-version", IMDS_VERSION), ("resource", resource)];
-                match selector {
-                    Selector::SystemAssigned => {}
-                    Selector::ClientId(id) => query.push(("client_id", id)),
-                    Selector::ObjectId(id) => query.push(("object_id", id)),
-                    Selector::ResourceId(id) => query.push(("msi_res_id", id)),
-                }
-                transport.metadata(IMDS_PATH, &query).await
+                let options = ManagedIdentityCredentialOptions {
+                    user_assigned_id: match selector {
+                        Selector::SystemAssigned => None,
+                        Selector::ClientId(id) => Some(UserAssignedId::ClientId(id.clone())),
+                        Selector::ObjectId(id) => Some(UserAssignedId::ObjectId(id.clone())),
+                        Selector::ResourceId(id) => Some(UserAssignedId::ResourceId(id.clone())),
+                    },
+                    client_options: once(transport.for_metadata(heard)),
+                };
+                Ok(ManagedIdentityCredential::new(Some(options)).map_err(unusable)?)
             }
-        };
-        let answer = answer.map_err(|trouble| classify::trouble(trouble, service, subject))?;
-        if answer.status != 200 {
-            return Err(match service {
-                Service::Imds => classify::imds(&answer, subject),
-                _ => classify::entra(&answer, subject),
-            });
         }
-        read(answer).ok_or_else(|| garbage(subject, service))
     }
 }
 
-/// The request's body, zeroized when the last part of the HTTP client lets go of it.
-fn form(client: &str, secret: &Secret, resource: &str) -> Bytes {
-    // Reserved whole: percent-encoding at most triples, and growing would leave copies behind.
-    let length = 3 * (client.len() + secret.expose().len() + resource.len()) + 128;
-    let text = url::form_urlencoded::Serializer::new(String::with_capacity(length))
-        .append_pair("grant_type", "client_credentials")
-        .append_pair("client_id", client)
-        .append_pair("scope", &format!("{resource}/.default"))
-        .append_pair("client_secret", secret.expose())
-        .finish();
-    Bytes::from_owner(Zeroizing::new(text.into_bytes()))
+/// Without the library's retries: the seal rule has a schedule of its own.
+fn once(transport: azure_core::http::Transport) -> ClientOptions {
+    ClientOptions {
+        retry: RetryOptions::none(),
+        transport: Some(transport),
+        ..ClientOptions::default()
+    }
 }
 
-fn read(answer: Answer) -> Option<Token> {
-    let bytes = Zeroizing::new(answer.into_body());
-    let body: Body = serde_json::from_slice(&bytes).ok()?;
-    let seconds = match body.expires_in {
-        Number::Number(seconds) => seconds,
-        Number::Text(text) => text.parse().ok()?,
-    };
-    let value = Zeroizing::new(body.access_token);
-    let sound = body.token_type.eq_ignore_ascii_case("bearer")
-        && !value.is_empty()
-        && value.bytes().all(|b| b.is_ascii_graphic());
-    sound.then_some(Token { value, seconds })
+/// Whether it can stand in a header.
+fn is_sound(token: &str) -> bool {
+    !token.is_empty() && token.bytes().all(|b| b.is_ascii_graphic())
 }
 
 fn garbage(subject: &Subject, service: Service) -> Failure {
@@ -164,26 +161,11 @@ pub fn object_id(token: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn answer(body: &str) -> Answer {
-        Answer::from_parts(200, std::iter::empty(), body.as_bytes())
-    }
-
     #[test]
-    fn only_a_bearer_token_is_a_token() {
-        let entra = r#"{"token_type":"Bearer","expires_in":3599,"access_token":"a.b.c"}"#;
-        let imds = r#"{"token_type":"Bearer","expires_in":"86399","access_token":"a.b.c"}"#;
-        assert_eq!(read(answer(entra)).expect("a token").seconds, 3599);
-        assert_eq!(read(answer(imds)).expect("a token").seconds, 86_399);
-        for body in [
-            "",
-            "<html>",
-            "{}",
-            r#"{"token_type":"Bearer","expires_in":1,"access_token":""}"#,
-            r#"{"token_type":"Bearer","expires_in":1,"access_token":"a\nb"}"#,
-            r#"{"token_type":"pop","expires_in":1,"access_token":"a"}"#,
-            r#"{"token_type":"Bearer","expires_in":"soon","access_token":"a"}"#,
-        ] {
-            assert!(read(answer(body)).is_none(), "{body}");
+    fn only_a_plain_token_is_a_token() {
+        assert!(is_sound("a.b.c"));
+        for text in ["", "a b", "a\nb", "\u{1b}[31m"] {
+            assert!(!is_sound(text), "{text:?}");
         }
     }
 

@@ -2,7 +2,7 @@
 //! connections dropped soon. The metadata service has a client of its own that knows no proxy.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -68,32 +68,46 @@ impl Transport {
         self.authority.as_deref()
     }
 
-    /// Sends to an https host of a cloud.
-    pub(super) async fn send(&self, request: reqwest::RequestBuilder) -> Result<Answer, Trouble> {
-        let request = request.build().map_err(|_| Trouble::Unsendable)?;
-        receive(self.cloud.execute(request).await).await
+    /// For Key Vault's own client.
+    pub(super) fn for_vault(&self) -> azure_core::http::Transport {
+        sdk(self.cloud.clone(), None, None)
     }
 
-    pub(super) fn post(&self, url: &str) -> reqwest::RequestBuilder {
-        self.cloud.post(url)
+    /// For a credential that asks Entra; what it gets to hear is kept in `heard`.
+    pub(super) fn for_entra(&self, heard: &Arc<Heard>) -> azure_core::http::Transport {
+        sdk(self.cloud.clone(), Some(heard.clone()), None)
     }
 
-    /// Asks the node's metadata service.
-    pub(super) async fn metadata(
-        &self,
-        path: &str,
-        query: &[(&str, &str)],
-    ) -> Result<Answer, Trouble> {
-        let mut url = self.imds.clone();
-        url.set_path(path);
-        url.query_pairs_mut().clear().extend_pairs(query);
-        let request = self.metadata.get(url).header("Metadata", "true");
-        let request = request.build().map_err(|_| Trouble::Unsendable)?;
-        receive(self.metadata.execute(request).await).await
+    /// For a credential that asks the node's metadata service, wherever that is.
+    pub(super) fn for_metadata(&self, heard: &Arc<Heard>) -> azure_core::http::Transport {
+        let imds = Some(self.imds.clone());
+        sdk(self.metadata.clone(), Some(heard.clone()), imds)
+    }
+}
+
+fn sdk(
+    client: reqwest::Client,
+    heard: Option<Arc<Heard>>,
+    base: Option<url::Url>,
+) -> azure_core::http::Transport {
+    azure_core::http::Transport::new(Arc::new(SdkClient {
+        client,
+        heard,
+        base,
+    }))
+}
+
+/// The last answer to a credential, or the trouble in place of one.
+#[derive(Debug, Default)]
+pub(super) struct Heard(Mutex<Option<Result<Answer, Trouble>>>);
+
+impl Heard {
+    fn put(&self, what: Result<Answer, Trouble>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(what);
     }
 
-    pub(super) fn for_sdk(&self) -> azure_core::http::Transport {
-        azure_core::http::Transport::new(Arc::new(SdkClient(self.cloud.clone())))
+    pub(super) fn take(&self) -> Option<Result<Answer, Trouble>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
@@ -135,8 +149,14 @@ async fn receive(sent: reqwest::Result<reqwest::Response>) -> Result<Answer, Tro
     ))
 }
 
-/// The SDK's requests, sent the same way.
-struct SdkClient(reqwest::Client);
+/// The SDK's requests, sent our way.
+struct SdkClient {
+    client: reqwest::Client,
+    heard: Option<Arc<Heard>>,
+    /// Scheme, host and port in place of the request's: the SDK has the metadata service's
+    /// address built in.
+    base: Option<url::Url>,
+}
 
 impl fmt::Debug for SdkClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -144,26 +164,51 @@ impl fmt::Debug for SdkClient {
     }
 }
 
-#[async_trait]
-impl HttpClient for SdkClient {
-    async fn execute_request(&self, request: &Request) -> azure_core::Result<AsyncRawResponse> {
+impl SdkClient {
+    fn outgoing(&self, request: &Request) -> Result<reqwest::Request, Trouble> {
         let method = match request.method() {
             Method::Post => reqwest::Method::POST,
             Method::Get => reqwest::Method::GET,
-            _ => return Err(failed(Trouble::Unsendable)),
+            _ => return Err(Trouble::Unsendable),
         };
-        let mut outgoing = self.0.request(method, request.url().clone());
+        let mut url = request.url().clone();
+        if let Some(base) = &self.base {
+            let mut moved = base.clone();
+            moved.set_path(url.path());
+            moved.set_query(url.query());
+            url = moved;
+        }
+        let mut outgoing = self.client.request(method, url);
         for (name, value) in request.headers().iter() {
             outgoing = outgoing.header(name.as_str(), value.as_str());
         }
         let Body::Bytes(body) = request.body().clone() else {
-            return Err(failed(Trouble::Unsendable));
+            return Err(Trouble::Unsendable);
         };
-        let outgoing = outgoing.body(body).build();
-        let outgoing = outgoing.map_err(|_| failed(Trouble::Unsendable))?;
-        let answer = receive(self.0.execute(outgoing).await)
-            .await
-            .map_err(failed)?;
+        outgoing.body(body).build().map_err(|_| Trouble::Unsendable)
+    }
+
+    async fn exchange(&self, request: &Request) -> Result<Answer, Trouble> {
+        receive(self.client.execute(self.outgoing(request)?).await).await
+    }
+}
+
+#[async_trait]
+impl HttpClient for SdkClient {
+    async fn execute_request(&self, request: &Request) -> azure_core::Result<AsyncRawResponse> {
+        let exchanged = self.exchange(request).await;
+        if let Some(heard) = &self.heard {
+            match &exchanged {
+                Err(trouble) => heard.put(Err(*trouble)),
+                // A refusal ends here: the SDK would ask the metadata service for 72 s more.
+                Ok(answer) if answer.status != 200 => {
+                    heard.put(exchanged);
+                    return Err(failed(Trouble::Unheard));
+                }
+                Ok(_) => {}
+            }
+        }
+        let answer = exchanged.map_err(failed)?;
         let mut headers = Headers::new();
         for (name, value) in answer.headers() {
             headers.insert(
