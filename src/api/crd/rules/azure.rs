@@ -17,7 +17,7 @@ pub(super) fn spec() -> Vec<ValidationRule> {
         key_ref(),
         rule(
             "self.provider != 'azure' || !has(self.azure) || !has(self.azure.vaultUrl) || \
-             self.kmsKeyRef.startsWith(self.azure.vaultUrl + \
+             self.kmsKeyRef.lowerAscii().startsWith(self.azure.vaultUrl.lowerAscii() + \
              (self.azure.vaultUrl.endsWith('/') ? 'keys/' : '/keys/'))",
             "azure.vaultUrl",
             "must be the vault of kmsKeyRef (https://NAME.vault.azure.net), or be left out",
