@@ -1,1 +1,61 @@
-fn main() {}
+//! The project's commands: `cargo xtask test|demo|bench|lint|crd`. It parses the command line and
+//! orders the steps; what a step does is in the file of its name, and no step asks a question.
+
+mod bench;
+mod build;
+mod crd;
+mod demo;
+mod dependencies;
+mod lint;
+mod python;
+mod signals;
+mod step;
+mod test;
+mod tools;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+const USAGE: &str = "\
+The project's commands:
+
+  cargo xtask demo [--keep]         the whole story on a real API server and a loopback Azure;
+                                    --keep leaves it running until Ctrl-C
+  cargo xtask test [--long]         everything that must hold; --long adds what takes longer
+  cargo xtask lint                  rustfmt and clippy, warnings are errors
+  cargo xtask bench latency|idle    how quick, and how big (release build)
+  cargo xtask crd                   write the generated CustomResourceDefinition to crds/ and the chart
+";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    match run(&args) {
+        Ok(code) => code,
+        // Whoever pressed Ctrl-C knows why it ended.
+        Err(_) if signals::received().is_some() => ExitCode::from(130),
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &[&str]) -> Result<ExitCode> {
+    signals::forward_to_the_step()?;
+    match args {
+        ["demo"] => demo::run(false),
+        ["demo", "--keep"] => demo::run(true),
+        ["test"] => test::run(false),
+        ["test", "--long"] => test::run(true),
+        ["bench", what @ ("latency" | "idle"), options @ ..] => bench::run(what, options),
+        ["lint"] => lint::run(),
+        ["crd"] => crd::run(),
+        [] | ["help" | "-h" | "--help"] => {
+            print!("{USAGE}");
+            Ok(ExitCode::SUCCESS)
+        }
+        _ => bail!("no such command: {}\n\n{USAGE}", args.join(" ")),
+    }
+}

@@ -1,0 +1,39 @@
+//! Building what the other commands run, and where the results are.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::step;
+
+/// The folder of the debug programs: this one's own, whatever the target folder is called.
+pub fn debug() -> Result<PathBuf> {
+    let own = std::env::current_exe().context("the path of this program")?;
+    let folder = own.parent().context("this program is in no folder")?;
+    Ok(folder.to_path_buf())
+}
+
+/// The folder of the release programs.
+pub fn release() -> Result<PathBuf> {
+    Ok(debug()?.with_file_name("release"))
+}
+
+/// The repository's root folder.
+pub fn root() -> PathBuf {
+    let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    here.parent().map_or(here.clone(), PathBuf::from)
+}
+
+/// The programs that a person runs, with the control plane they run against.
+pub fn programs() -> Result<()> {
+    let args = ["build", "--workspace", "--bins"];
+    step::run("building", step::cargo(&args))?;
+    control_plane()
+}
+
+/// The control plane's program; the harness must be built.
+pub fn control_plane() -> Result<()> {
+    let program = Command::new(debug()?.join("controlplane-build"));
+    step::run("the control plane's program", program)
+}

@@ -1,0 +1,68 @@
+//! The loopback clouds checked by clients that nobody here wrote. The virtual environment is kept in
+//! the user's cache, by what is in it; one that was not finished is never used.
+
+use std::fs::{self, File};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::{build, step, tools};
+
+const CHECKS: &str = "tests/fakecloud/python";
+
+/// Runs the checks; the workspace must be built.
+pub fn check() -> Result<()> {
+    tools::python()?;
+    let environment = environment()?;
+    let mut pytest = Command::new(environment.join("env/bin/python"));
+    pytest
+        .args(["-m", "pytest", "-q", "-p", "no:cacheprovider", CHECKS])
+        .current_dir(build::root())
+        .env("FAKECLOUD_BIN", build::debug()?.join("fakecloud"))
+        .env("PYTHONDONTWRITEBYTECODE", "1");
+    step::run("the loopback clouds by official Python clients", pytest)
+}
+
+fn environment() -> Result<PathBuf> {
+    let requirements = build::root().join(CHECKS).join("requirements.txt");
+    let wanted = fs::read_to_string(&requirements)
+        .with_context(|| format!("read {}", requirements.display()))?;
+    let interpreter = ["-c", "import sys; print(sys.executable, sys.version)"];
+    let mut hash = DefaultHasher::new();
+    (wanted, tools::said("python3", &interpreter)).hash(&mut hash);
+    let folder = cache()?.join(format!("venv-{:016x}", hash.finish()));
+    fs::create_dir_all(&folder)?;
+    let lock = File::create(folder.join("lock"))?;
+    lock.lock()?;
+    let finished = folder.join("finished");
+    if !finished.exists() {
+        install(&folder, &requirements)?;
+        File::create(finished)?;
+    }
+    Ok(folder)
+}
+
+fn install(folder: &Path, requirements: &Path) -> Result<()> {
+    let mut venv = Command::new("python3");
+    venv.args(["-m", "venv", "--clear"]).arg(folder.join("env"));
+    // `--clear` empties the folder it makes, so that is one below the lock.
+    step::run("a Python environment", venv)?;
+    let mut pip = Command::new(folder.join("env/bin/python"));
+    pip.args(["-m", "pip", "install", "--quiet", "--no-input"])
+        .args(["--disable-pip-version-check", "-r"])
+        .arg(requirements);
+    step::run("official Python clients", pip)
+}
+
+fn cache() -> Result<PathBuf> {
+    let base = match std::env::var_os("XDG_CACHE_HOME") {
+        Some(folder) if Path::new(&folder).is_absolute() => PathBuf::from(folder),
+        _ => match std::env::home_dir() {
+            Some(home) => home.join(".cache"),
+            None => bail!("no home folder for the cache: set XDG_CACHE_HOME"),
+        },
+    };
+    Ok(base.join("tenant-kms-operator"))
+}

@@ -1,0 +1,95 @@
+//! `cargo xtask test`: everything that must hold. `cargo test` comes last, so that its closing lines
+//! end the output; an earlier part that fails does not keep the later ones from being run.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+use std::{fs, thread};
+
+use anyhow::{Result, bail};
+
+use crate::{build, dependencies, python, signals, step, tools};
+
+pub fn run(long: bool) -> Result<ExitCode> {
+    tools::go()?;
+    tools::python()?;
+    let build = ["test", "--workspace", "--no-run"];
+    step::run("building the tests", step::cargo(&build))?;
+    build::control_plane()?;
+
+    let mut failed = Vec::new();
+    let mut part = |result: Result<()>| -> Result<()> {
+        signals::check()?;
+        if let Err(error) = result {
+            println!("FAILED: {error:#}");
+            failed.push(format!("{error:#}"));
+        }
+        Ok(())
+    };
+    part(dependencies::check())?;
+    part(python::check())?;
+    if long {
+        part(features())?;
+    }
+    let tests = tests();
+    signals::check()?;
+    if failed.is_empty() {
+        tests?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Err(error) = tests {
+        failed.push(format!("{error:#}"));
+    }
+    bail!("{}", failed.join("; "))
+}
+
+fn tests() -> Result<()> {
+    let folder = Folder::new()?;
+    let mut tests = step::cargo(&["test", "--workspace", "--no-fail-fast"]);
+    tests
+        .env("TENANT_KMS_BIN", build::debug()?.join("tenant-kms"))
+        // What a test that is interrupted leaves behind goes with this folder.
+        .env("TMPDIR", &folder.0);
+    step::run("the tests", tests)
+}
+
+/// The product without any cloud: what is behind a feature must not be needed by the rest.
+fn features() -> Result<()> {
+    let args = [
+        "clippy",
+        "--package",
+        "tenant-kms-operator",
+        "--no-default-features",
+        "--",
+        "-D",
+        "warnings",
+    ];
+    step::run("the product without any cloud", step::cargo(&args))
+}
+
+/// A folder for temporary files, removed at the end.
+#[derive(Debug)]
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Result<Self> {
+        let name = format!("tenant-kms-test-{}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir(&path)?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // After Ctrl-C a control plane may still be ending and writing to its folder.
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while let Err(error) = fs::remove_dir_all(&self.0) {
+            if Instant::now() > deadline {
+                eprintln!("{} is left behind: {error}", self.0.display());
+                break;
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
