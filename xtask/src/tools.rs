@@ -15,7 +15,7 @@ const PYTHON: &str = "Python 3.9 or newer with `venv` is needed: the loopback cl
 /// asked where the module is.
 pub fn go() -> Result<()> {
     let asked = Command::new("go")
-        .args(["env", "GOVERSION"])
+        .args(["list", "-m"])
         .current_dir(build::root().join("tests/controlplane"))
         .output();
     match asked {

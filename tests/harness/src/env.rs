@@ -44,6 +44,16 @@ pub struct Env {
     logs: Mutex<Vec<PathBuf>>,
 }
 
+/// What an installation and its namespaces are called.
+#[derive(Clone, Debug)]
+pub struct Names {
+    /// Where the `TenantKms` objects are.
+    pub namespace: String,
+    pub records_namespace: String,
+    pub operator_namespace: String,
+    pub installation: String,
+}
+
 impl Env {
     /// On the control plane that the tests of this process share.
     pub async fn new(name: &str) -> Result<Self> {
@@ -55,8 +65,23 @@ impl Env {
         let mut random = [0; 3];
         rand::fill(&mut random)?;
         let namespace = format!("t-{name}-{}", binary::hex(&random));
-        let records_namespace = format!("{namespace}-records");
-        let operator_namespace = format!("{namespace}-op");
+        let names = Names {
+            records_namespace: format!("{namespace}-records"),
+            operator_namespace: format!("{namespace}-op"),
+            installation: namespace.clone(),
+            namespace,
+        };
+        Self::named(control, names).await
+    }
+
+    /// With names that nobody else on this control plane may have.
+    pub async fn named(control: Arc<ControlPlane>, names: Names) -> Result<Self> {
+        let Names {
+            namespace,
+            records_namespace,
+            operator_namespace,
+            installation,
+        } = names;
         let namespaces: Api<Namespace> = Api::all(control.admin().await?);
         for name in [&namespace, &operator_namespace] {
             let metadata = ObjectMeta {
@@ -69,13 +94,13 @@ impl Env {
             };
             namespaces.create(&PostParams::default(), &new).await?;
         }
-        let installation = Installation {
-            name: &namespace,
+        let rights = Installation {
+            name: &installation,
             namespace: &operator_namespace,
             records_namespace: &records_namespace,
             watch_namespace: &namespace,
         };
-        chart::apply(&control, &installation).await?;
+        chart::apply(&control, &rights).await?;
 
         let dir = tempfile::Builder::new()
             .prefix(&format!("{namespace}-"))
@@ -87,7 +112,7 @@ impl Env {
         fs::create_dir(&secret_dir)?;
         let env = Self {
             cloud: FakeCloud::start().await?,
-            installation: namespace.clone(),
+            installation,
             config: dir.path().join("config.yaml"),
             operators: AtomicU32::new(0),
             logs: Mutex::default(),

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 pub use binary::binaries;
 pub use control::{Component, ControlPlane};
-pub use env::Env;
+pub use env::{Env, Names};
 pub use guarded::Guarded;
 pub use operator::{Operator, OperatorOptions};
 pub use tools::Output;

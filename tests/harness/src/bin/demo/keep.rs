@@ -1,0 +1,68 @@
+//! `--keep`: how to look around in what still runs. The files it writes are in the demo's own
+//! folder and go with it.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use crate::stage::Stage;
+
+pub fn explain(stage: &Stage<'_>) -> Result<()> {
+    let env = &stage.env;
+    let folder = env.dir.path();
+    let kubeconfig = env.control.kubeconfig().display();
+    let kubectl = folder.join("kubectl");
+    script(
+        &kubectl,
+        &format!(
+            "KUBECONFIG='{kubeconfig}' exec '{}' kubectl \"$@\"",
+            harness::binaries()?.display()
+        ),
+    )?;
+    let cloud = folder.join("azure");
+    script(
+        &cloud,
+        &format!(
+            "exec curl --silent --show-error --noproxy '*' --header 'content-type: application/json' \\\n  \
+             --data \"$1\" {}/commands",
+            env.cloud.control_url()
+        ),
+    )?;
+    let (kubectl, cloud) = (kubectl.display(), cloud.display());
+    let acme = &stage.acme;
+    let vault = |verb: &str| json!({ "on": "vault", "name": "acme-kv", "do": verb, "principal": acme.principal });
+    let key = |verb: &str| json!({ "on": "key", "vault": "acme-kv", "name": acme.key.name(), "do": verb });
+    let hang = json!({ "on": "cloud", "do": "fault",
+        "fault": { "host": acme.vault.host(), "effect": { "kind": "hang" } } });
+    let clear = json!({ "on": "cloud", "do": "clear-faults" });
+    let command = |what: &str, json: Value| format!("  {cloud} '{json}'   # {what}\n");
+    println!(
+        "\nIt all still runs. Ctrl-C ends it and removes everything.\n\n\
+         Look (kubectl is in the folder too, or use your own):\n  \
+         export KUBECONFIG={kubeconfig}\n  \
+         {kubectl} get tkms -A -o wide\n  \
+         {kubectl} describe tkms acme -n tenants\n  \
+         curl --noproxy '*' {}/metrics\n  \
+         tail -f {}\n\n\
+         Be the customer (the loopback Azure's control API, {}):\n{}{}{}{}{}{}",
+        stage.operator.metrics_url(),
+        stage.operator.log_path().display(),
+        env.cloud.control_url(),
+        command("take the role away", vault("revoke")),
+        command("give it back", vault("grant")),
+        command("disable the key", key("disable")),
+        command("enable it", key("enable")),
+        command("the vault hangs", hang),
+        command("it answers again", clear),
+    );
+    Ok(())
+}
+
+fn script(path: &Path, text: &str) -> Result<()> {
+    fs::write(path, format!("#!/bin/sh\n{text}\n"))?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
+    Ok(())
+}

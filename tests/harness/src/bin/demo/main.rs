@@ -1,0 +1,113 @@
+//! The whole story on a real API server and a loopback Azure, told as it happens: what the customer
+//! does, what `kubectl` then shows, and how long it took. Every step is checked. It must never touch
+//! another cluster, and leaves no process and no file behind, however it ends.
+
+mod azure;
+mod keep;
+mod outage;
+mod stage;
+mod story;
+mod timeline;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use stage::Stage;
+use timeline::Timeline;
+
+/// Longer than anybody looks around.
+const LONG: Duration = Duration::from_hours(24 * 365);
+
+/// How a run ended when it did not fail.
+enum End {
+    Told,
+    Interrupted(u8),
+}
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let keep = match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => false,
+        ["--keep"] => true,
+        _ => {
+            eprintln!("usage: demo [--keep]");
+            return ExitCode::from(2);
+        }
+    };
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("demo: no runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let result = runtime.block_on(run(keep));
+    // A control plane that was just being started ends here too.
+    runtime.shutdown_timeout(Duration::from_mins(1));
+    match result {
+        Ok(End::Told) => ExitCode::SUCCESS,
+        Ok(End::Interrupted(code)) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("\nThe demo FAILED: {error:?}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(keep: bool) -> Result<End> {
+    let mut signals = Signals::new()?;
+    let timeline = Timeline::start();
+    // The future that loses is dropped, and everything it started with it.
+    let told = tokio::select! {
+        told = tell(&timeline) => Some(told?),
+        code = signals.next() => {
+            timeline.say("interrupted: stopping everything");
+            return Ok(End::Interrupted(code));
+        }
+    };
+    if let (true, Some(stage)) = (keep, told) {
+        keep::explain(&stage)?;
+        tokio::select! {
+            gone = stage.operator.ended(LONG) => bail!("the operator ended by itself: {gone:?}"),
+            _ = signals.next() => timeline.say("stopping everything"),
+        }
+    }
+    Ok(End::Told)
+}
+
+async fn tell(timeline: &Timeline) -> Result<Stage<'_>> {
+    let stage = Stage::set(timeline).await?;
+    match story::tell(&stage).await {
+        Ok(()) => Ok(stage),
+        Err(error) => Err(error.context(stage.operator_log())),
+    }
+}
+
+/// Ctrl-C and its relatives.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// The exit code that says which one came.
+    async fn next(&mut self) -> u8 {
+        tokio::select! {
+            _ = self.interrupt.recv() => 130,
+            _ = self.terminate.recv() => 143,
+            _ = self.hangup.recv() => 129,
+        }
+    }
+}

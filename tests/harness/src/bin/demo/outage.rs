@@ -1,0 +1,91 @@
+//! The vault that does not answer: nothing is sealed before the last proof is a minute old, and then
+//! it is. The age is the operator's own, from its metrics, and checked here.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+use tokio::time::{Instant as TokioInstant, interval_at};
+
+use crate::stage::Stage;
+use crate::{story, timeline};
+
+/// proofTTL, as the story sets it.
+const TTL: f64 = 60.0;
+/// How much later than that it is sealed at the latest.
+const LATE: f64 = 5.0;
+/// When the table is shown in between.
+const HALF: f64 = 30.0;
+
+pub async fn tell(stage: &Stage<'_>) -> Result<()> {
+    let told = stage.timeline;
+    told.step("The vault hangs: it takes every request and answers none");
+    let since = Instant::now();
+    let fault = stage.acme.hang(&stage.env.cloud);
+    let object = until_sealed(stage).await?;
+    let (at, proof) = (now()?, last_proof(stage).await?);
+    let age = at - proof;
+    story::shown(stage, "Sealed", since.elapsed()).await?;
+    let reason = &object["status"]["conditions"];
+    if !reason.to_string().contains("\"Unreachable\"") {
+        bail!("sealed, but not as Unreachable: {reason}");
+    }
+    timeline::more(format_args!(
+        "sealed {age:.1} s after the last proof (checked: between 60 and 65)"
+    ));
+    if !(TTL..=TTL + LATE).contains(&age) {
+        bail!("sealed {age:.1} s after the last proof");
+    }
+
+    told.step("The vault answers again; the operator finds out by itself");
+    let since = Instant::now();
+    stage.env.cloud.clear_fault(fault);
+    story::active(stage, since).await
+}
+
+/// Watches acme until it is sealed; meanwhile says how old the last proof is.
+async fn until_sealed(stage: &Stage<'_>) -> Result<Value> {
+    let period = Duration::from_secs(5);
+    let mut ticks = interval_at(TokioInstant::now() + period, period);
+    let within = Duration::from_secs_f64(TTL + 4.0 * LATE);
+    let sealed = stage
+        .env
+        .wait_condition("acme", "Sealed", "True", None, within);
+    let mut sealed = std::pin::pin!(sealed);
+    let mut shown = false;
+    loop {
+        tokio::select! {
+            object = &mut sealed => {
+                if !shown {
+                    bail!("sealed before it was shown that it is still Active");
+                }
+                return object;
+            }
+            _ = ticks.tick() => {
+                let age = now()? - last_proof(stage).await?;
+                if age >= HALF && !shown {
+                    shown = true;
+                    stage.timeline.say(format_args!("still Active, {age:.0} s after the last proof"));
+                    story::table(stage, "Active").await?;
+                } else {
+                    stage.timeline.say(format_args!("… the last proof is {age:.0} s old"));
+                }
+            }
+        }
+    }
+}
+
+fn now() -> Result<f64> {
+    Ok(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs_f64())
+}
+
+/// When the last proof of acme was begun, in Unix time, as the operator's metrics say.
+async fn last_proof(stage: &Stage<'_>) -> Result<f64> {
+    let metrics = stage.operator.metrics().await?;
+    metrics
+        .lines()
+        .filter(|line| line.starts_with("tenantkms_last_proof_timestamp_seconds{"))
+        .find(|line| line.contains("name=\"acme\"") && line.contains("namespace=\"tenants\""))
+        .and_then(|line| line.rsplit(' ').next()?.parse().ok())
+        .context("no tenantkms_last_proof_timestamp_seconds for tenants/acme")
+}
