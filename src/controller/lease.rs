@@ -128,6 +128,10 @@ impl<C: Clock> Elector<C> {
         };
         let spec = lease.spec.clone().unwrap_or_default();
         let holder = spec.holder_identity.clone().unwrap_or_default();
+        if holder != self.identity && become_follower(ownership) {
+            // Others may have written since: what is known here is forgotten before it is ours.
+            return Ok(false);
+        }
         if holder != self.identity && !holder.is_empty() {
             let known = seen
                 .as_ref()
@@ -135,7 +139,6 @@ impl<C: Clock> Elector<C> {
             let since = known.map_or(started, |seen| seen.since);
             *seen = Some(Seen { holder, renewed: spec.renew_time, since });
             if started.boot.saturating_sub(since.boot) < DURATION {
-                become_follower(ownership);
                 return Ok(false);
             }
         }
@@ -204,10 +207,13 @@ impl<C: Clock> Elector<C> {
     }
 }
 
-fn become_follower(ownership: &watch::Sender<Ownership>) {
-    if ownership.send_replace(Ownership::Follower).verifies() {
-        warn!("another replica holds the shard now");
+/// True when we held the shard until now.
+fn become_follower(ownership: &watch::Sender<Ownership>) -> bool {
+    let held = ownership.send_replace(Ownership::Follower).verifies();
+    if held {
+        warn!("another replica holds the shard, or held it since");
     }
+    held
 }
 
 /// An API error in our words: never a body.

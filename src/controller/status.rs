@@ -25,7 +25,8 @@ pub async fn report(
 ) -> Result<bool, ReconcileError> {
     let observed = object.status.as_ref();
     let tenant = &mut entry.tenant;
-    let status = if tenant.may_report(observed) {
+    let decided = tenant.may_report(observed);
+    let status = if decided {
         let known = tenant.reported.clone().or_else(|| observed.cloned());
         compose(&tenant.view(ctx.clock.now()), known.as_ref())
     } else if let Some(observed) = observed {
@@ -38,7 +39,9 @@ pub async fn report(
     let from = json!({ "status": observed.cloned().unwrap_or_default() });
     let to = json!({ "status": &status });
     let Some(patch) = merge_patch(&from, &to) else {
-        tenant.reported = Some(status);
+        if decided {
+            tenant.reported = Some(status);
+        }
         return Ok(false);
     };
     let now = ctx.clock.now();
@@ -60,7 +63,9 @@ pub async fn report(
         Err(_) => return Err(ReconcileError::Deadline),
     }
     tell(ctx, object, tenant.reported.as_ref().or(observed), &status).await;
-    entry.tenant.reported = Some(status);
+    if decided {
+        entry.tenant.reported = Some(status);
+    }
     Ok(true)
 }
 
@@ -79,10 +84,10 @@ async fn tell(
     let Some(reason) = Reason::ALL.into_iter().find(|one| one.name() == ready.reason) else {
         return;
     };
-    let good = matches!(
-        reason,
-        Reason::Verified | Reason::Verifying | Reason::Suspended
-    );
+    if reason == Reason::Verifying {
+        return; // the verdict follows at once, and is worth an Event
+    }
+    let good = matches!(reason, Reason::Verified | Reason::Suspended);
     if !ctx.events.tell(object, reason, good, &ready.message).await {
         ctx.metrics.event_dropped();
     }

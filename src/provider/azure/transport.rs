@@ -14,7 +14,8 @@ use super::answer::{Answer, Trouble};
 use crate::credentials::IMDS_HOST_VARIABLE;
 
 const CONNECT: Duration = Duration::from_secs(5);
-const READ: Duration = Duration::from_secs(10);
+/// Shorter than an attempt's own deadline, so that it can be told who did not answer.
+const READ: Duration = Duration::from_secs(8);
 /// Long enough for the unwrap after a wrap, too short to hold a connection per vault.
 const IDLE: Duration = Duration::from_secs(3);
 const MAX_ANSWER: usize = 64 * 1024;
