@@ -97,7 +97,8 @@ impl Providers {
             #[cfg(feature = "azure")]
             ProviderKind::Azure => {
                 let policy = self.policy.borrow().clone();
-                super::azure::plan(tenant, spec, &policy, self.azure_identity, &self.azure).map(|_| ())
+                super::azure::plan(tenant, spec, &policy, self.azure_identity, &self.azure)
+                    .map(|_| ())
             }
             provider => Err(not_built(provider)),
         }

@@ -2,5 +2,6 @@
 //! capability. Tests share the control plane; each has its own namespaces, clouds and operator.
 
 mod admission;
+mod answers;
 mod story;
 mod support;
