@@ -26,9 +26,8 @@ impl AzureIdentity {
     pub fn choose(wanted: OwnAzure, set: impl Fn(&str) -> bool) -> Self {
         match wanted {
             OwnAzure::WorkloadIdentity => Self::WorkloadIdentity,
-            OwnAzure::ManagedIdentity => Self::ManagedIdentity,
             OwnAzure::Auto if WEBHOOK.iter().all(|name| set(name)) => Self::WorkloadIdentity,
-            OwnAzure::Auto => Self::ManagedIdentity,
+            OwnAzure::ManagedIdentity | OwnAzure::Auto => Self::ManagedIdentity,
         }
     }
 

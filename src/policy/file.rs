@@ -61,6 +61,7 @@ struct Allow {
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[allow(clippy::struct_field_names, reason = "the file's own names")]
 struct LimitsFile {
     vault_host_rps: Option<u32>,
     aws_account_region_rps: Option<u32>,

@@ -17,9 +17,9 @@ use crate::credentials::{AzureIdentity, Secret, SecretSource};
 use crate::policy::Policy;
 
 /// The longest life of a client and its tokens; a shorter `proofTTL` shortens it.
-const MAX_LIFE: Duration = Duration::from_secs(300);
+const MAX_LIFE: Duration = Duration::from_mins(5);
 /// The shortest `proofTTL` there is, taken where one cannot be read.
-const MIN_LIFE: Duration = Duration::from_secs(60);
+const MIN_LIFE: Duration = Duration::from_mins(1);
 
 /// Everything a connection needs, built once per process.
 pub struct Providers {

@@ -20,7 +20,7 @@ impl fmt::Debug for Answer {
 }
 
 /// A cloud may ask to be left alone for this long at most; more is cut to it.
-const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+const LONGEST_WAIT: Duration = Duration::from_hours(1);
 
 impl Answer {
     pub fn new(status: u16, headers: &reqwest::header::HeaderMap, body: Vec<u8>) -> Self {
@@ -127,8 +127,8 @@ impl Trouble {
         let mut refused = false;
         while let Some(cause) = source {
             if let Some(io) = cause.downcast_ref::<std::io::Error>() {
-                let inner = io.get_ref().map(|inner| inner.is::<rustls::Error>());
-                if inner == Some(true) {
+                let inner = io.get_ref();
+                if inner.is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>) {
                     return Self::Certificate;
                 }
                 refused |= io.kind() == std::io::ErrorKind::ConnectionRefused;
@@ -174,7 +174,7 @@ mod tests {
             with("retry-after", "Fri, 01 Jan 2021 00:00:00 GMT"),
             Some(Duration::ZERO)
         );
-        let now = UNIX_EPOCH + Duration::from_secs(1_609_459_200);
+        let now = UNIX_EPOCH + Duration::from_hours(447_072);
         let until = until("Fri, 01 Jan 2021 00:00:10 GMT", now);
         assert_eq!(until, Some(Duration::from_secs(10)));
     }

@@ -60,13 +60,13 @@ async fn managed_identities() {
         .sends("imds-token", 1)
         .sends("plain-http", 0),
         works("user-assigned by client id", |c| {
-            user(c, &format!("clientId: {USER_CLIENT}"))
+            user(c, &format!("clientId: {USER_CLIENT}"));
         }),
         works("user-assigned by object id", |c| {
-            user(c, &format!("objectId: {USER_OBJECT}"))
+            user(c, &format!("objectId: {USER_OBJECT}"));
         }),
         works("user-assigned by resource id", |c| {
-            user(c, &format!("resourceId: {USER_RESOURCE}"))
+            user(c, &format!("resourceId: {USER_RESOURCE}"));
         }),
         row(
             "without a role",
@@ -127,7 +127,7 @@ async fn managed_identities() {
         })
         .sends("imds-token", 1),
         row("500", ("Transient", UNAVAILABLE, "status 500"), |c| {
-            fault(c, Effect::status(500))
+            fault(c, Effect::status(500));
         })
         .sends("imds-token", 1),
         row("a page", ("Transient", UNAVAILABLE, "status 403"), |c| {

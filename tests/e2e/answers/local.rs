@@ -14,7 +14,7 @@ fn key(
         "Misconfigured"
     };
     row(name, (kind, reason, hint), move |c| {
-        c.key_ref = key_ref.to_owned()
+        key_ref.clone_into(&mut c.key_ref);
     })
     .sends_nothing()
 }

@@ -17,7 +17,7 @@ fn now() -> i64 {
 /// Points the spec at a key made like this.
 fn use_key(customer: &mut Customer, options: KeyOptions) {
     customer.vault.create_key_with("special", options);
-    customer.key_ref = "https://acme-kv.vault.azure.net/keys/special".to_owned();
+    customer.key_ref = format!("https://{}/keys/special", customer.vault.host());
 }
 
 fn only(customer: &Customer, permissions: &[Permission]) {
@@ -97,7 +97,7 @@ async fn grants_decide_access() {
         )
         .sends("unwrapkey", 0),
         works("wrap and unwrap without get", |c| {
-            only(c, &[Permission::Wrap, Permission::Unwrap])
+            only(c, &[Permission::Wrap, Permission::Unwrap]);
         }),
         row(
             "firewall",
