@@ -1,6 +1,11 @@
 //! Clients and their tokens, per tenant and spec, for a bounded time. A token outlives neither
 //! the proof's lifetime nor the secret it was bought with; nothing here is shared by tenants.
 
+#![cfg_attr(
+    not(feature = "azure"),
+    allow(unused, reason = "a build without a cloud only refuses")
+)]
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -85,5 +90,112 @@ fn evict_oldest<S>(tenants: &mut HashMap<TenantId, Vec<Entry<S>>>, now: Moment) 
     let oldest = tenants.iter().max_by_key(|(_, entries)| age(entries));
     if let Some(tenant) = oldest.map(|(tenant, _)| tenant.clone()) {
         tenants.remove(&tenant);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+    use zeroize::Zeroizing;
+
+    use super::*;
+    use crate::provider::{Failure, Wrapped};
+
+    struct Nothing;
+
+    #[async_trait]
+    impl Kms for Nothing {
+        async fn wrap(&self, _: &Zeroizing<Vec<u8>>) -> Result<Wrapped, Failure> {
+            unreachable!("never used")
+        }
+
+        async fn unwrap(&self, _: &Wrapped) -> Result<Zeroizing<Vec<u8>>, Failure> {
+            unreachable!("never used")
+        }
+
+        fn key_id(&self) -> &'static str {
+            ""
+        }
+
+        fn identity(&self) -> &'static str {
+            ""
+        }
+    }
+
+    #[derive(Default)]
+    struct Hands(Mutex<(u64, u64)>);
+
+    impl Hands {
+        fn set(&self, boot: u64, wall: u64) {
+            *self.0.lock().expect("lock") = (boot, wall);
+        }
+    }
+
+    impl Clock for Hands {
+        fn now(&self) -> Moment {
+            let (boot, wall) = *self.0.lock().expect("lock");
+            Moment {
+                boot: Duration::from_secs(boot),
+                wall: Duration::from_secs(1_000 + wall),
+            }
+        }
+    }
+
+    fn made(spec: u32) -> Made<u32> {
+        Made { spec, secret: None }
+    }
+
+    const LIFE: Duration = Duration::from_mins(1);
+
+    #[test]
+    fn a_client_ends_with_its_life_on_either_clock() {
+        let (hands, acme) = (Arc::new(Hands::default()), TenantId::new("a", "b"));
+        for (boot, wall, held) in [
+            (59, 59, true),
+            (60, 60, false),
+            (10, 30, false),
+            (30, 10, false),
+        ] {
+            hands.set(0, 0);
+            let cache = Cache::new(hands.clone());
+            cache.put(&acme, made(1), Arc::new(Nothing));
+            hands.set(boot, wall);
+            assert_eq!(
+                cache.get(&acme, &made(1), LIFE).is_some(),
+                held,
+                "{boot} {wall}"
+            );
+        }
+    }
+
+    #[test]
+    fn no_tenant_gets_anothers_client_and_two_specs_fit() {
+        let cache = Cache::new(Arc::new(Hands::default()));
+        let (acme, other) = (TenantId::new("a", "b"), TenantId::new("a", "c"));
+        for spec in 1..=3 {
+            cache.put(&acme, made(spec), Arc::new(Nothing));
+        }
+        assert!(cache.get(&other, &made(3), LIFE).is_none());
+        let held = [1, 2, 3].map(|spec| cache.get(&acme, &made(spec), LIFE).is_some());
+        assert_eq!(held, [false, true, true]);
+        let with_secret = Made {
+            secret: Some([1; 32]),
+            ..made(3)
+        };
+        assert!(cache.get(&acme, &with_secret, LIFE).is_none());
+    }
+
+    #[test]
+    fn the_number_of_tenants_is_bounded_and_the_oldest_goes_first() {
+        let hands = Arc::new(Hands::default());
+        let cache = Cache::new(hands.clone());
+        let tenant = |i: usize| TenantId::new("a", i.to_string());
+        for i in 0..=TENANTS {
+            hands.set(u64::from(i > 0), u64::from(i > 0));
+            cache.put(&tenant(i), made(1), Arc::new(Nothing));
+        }
+        assert_eq!(cache.lock().len(), TENANTS);
+        assert!(cache.get(&tenant(0), &made(1), LIFE).is_none());
+        assert!(cache.get(&tenant(1), &made(1), LIFE).is_some());
     }
 }

@@ -1,6 +1,11 @@
 //! From a spec to a client: every check that needs no network, in a fixed order, before the first
 //! byte leaves. The policy is asked at every use, also when a client is at hand.
 
+#![cfg_attr(
+    not(feature = "azure"),
+    allow(unused, reason = "a build without a cloud only refuses")
+)]
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,19 +45,13 @@ impl std::fmt::Debug for Providers {
 }
 
 /// Why the process cannot talk to any cloud at all.
-#[derive(Debug, thiserror::Error)]
-#[error("no TLS client could be made: check SSL_CERT_FILE, HTTPS_PROXY and {variable}")]
-pub struct NoTransport {
-    variable: &'static str,
-}
-
-impl NoTransport {
-    pub(super) fn new() -> Self {
-        Self {
-            variable: crate::credentials::IMDS_HOST_VARIABLE,
-        }
-    }
-}
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error(
+    "no client for the clouds could be made. SSL_CERT_FILE, when set, must be a file of \
+     certificates; AZURE_POD_IDENTITY_AUTHORITY_HOST an http or https URL; AZURE_AUTHORITY_HOST \
+     an https URL"
+)]
+pub struct NoTransport;
 
 impl Providers {
     pub fn new(
@@ -65,10 +64,10 @@ impl Providers {
             secrets,
             azure_identity,
             #[cfg(feature = "azure")]
-            azure: super::azure::Transport::from_environment().map_err(|_| NoTransport::new())?,
+            azure: super::azure::Transport::from_environment().map_err(|_| NoTransport)?,
             cache: Cache::new(Arc::new(SystemClock)),
             fingerprints: hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new())
-                .map_err(|_| NoTransport::new())?,
+                .map_err(|_| NoTransport)?,
         })
     }
 
@@ -164,3 +163,6 @@ fn not_built(provider: ProviderKind) -> Failure {
         ),
     )
 }
+
+#[cfg(all(test, feature = "azure"))]
+mod tests;

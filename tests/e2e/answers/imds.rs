@@ -143,7 +143,7 @@ async fn managed_identities() {
             );
         }),
         row("garbage", ("Transient", "ProviderError", "no token"), |c| {
-            fault(c, Effect::Merge(json!({ "expires_in": "soon" })));
+            fault(c, Effect::Merge(json!({ "expires_on": "soon" })));
         }),
         row("10 MiB", ("Transient", UNAVAILABLE, "over 64 KiB"), |c| {
             fault(c, Effect::BigBody(10 * 1024 * 1024));

@@ -1,1 +1,133 @@
-//! The table: each answer of Azure, and what it means.
+//! A denial is only what is listed as one; everything else, however it looks, is not.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::api::Reason;
+use crate::provider::azure::answer::Answer;
+use crate::provider::azure::subject::tests::application;
+use crate::provider::azure::subject::{Selector, Subject, Who};
+use crate::provider::{Failure, Kind};
+
+fn answer(status: u16, body: &str) -> Answer {
+    let headers = [("x-ms-keyvault-region", "westeurope")];
+    Answer::from_parts(status, headers.into_iter(), body.as_bytes())
+}
+
+fn forbidden(inner: &str) -> Failure {
+    let body = format!(
+        r#"{{"error":{{"code":"Forbidden","message":"m","innererror":{{"code":"{inner}"}}}}}}"#
+    );
+    vault(Operation::Wrap, &answer(403, &body), &application(), None)
+}
+
+const DENIALS: [(&str, Reason); 7] = [
+    ("ForbiddenByRbac", Reason::AccessDenied),
+    ("ForbiddenByPolicy", Reason::AccessDenied),
+    ("AccessDenied", Reason::AccessDenied),
+    ("KeyDisabled", Reason::KeyDisabled),
+    ("KeyExpired", Reason::KeyExpired),
+    ("KeyNotYetValid", Reason::KeyUnusable),
+    ("KeyOperationForbidden", Reason::KeyUnusable),
+];
+
+#[test]
+fn the_listed_refusals_are_denials_with_a_command() {
+    for (inner, reason) in DENIALS {
+        let failure = forbidden(inner);
+        assert_eq!(
+            (failure.kind, failure.reason),
+            (Kind::Denial, reason),
+            "{inner}"
+        );
+        assert!(failure.message.contains(": az "), "{failure}");
+        assert_eq!(failure.code.expect("a code").as_str(), inner);
+    }
+}
+
+#[test]
+fn an_hsm_is_mended_by_its_own_commands() {
+    let subject = Subject {
+        hsm: true,
+        ..application()
+    };
+    let body = r#"{"error":{"code":"Forbidden","message":"m"}}"#;
+    let failure = vault(Operation::Unwrap, &answer(403, body), &subject, None);
+    assert_eq!(failure.kind, Kind::Denial);
+    assert!(
+        failure
+            .message
+            .contains("az keyvault role assignment create --hsm-name 'acme-kv'")
+    );
+}
+
+#[test]
+fn the_number_of_a_rejected_token_is_the_code() {
+    for (message, code) in [
+        ("AKV10032: Invalid issuer.", "AKV10032"),
+        ("[AKV10022] odd", "AKV10022"),
+        ("AKV: none", "Unauthorized"),
+        ("[TokenExpired] Error", "Unauthorized"),
+    ] {
+        let body = format!(r#"{{"error":{{"code":"Unauthorized","message":"{message}"}}}}"#);
+        let failure = vault(Operation::Wrap, &answer(401, &body), &application(), None);
+        assert_eq!(failure.code.expect("a code").as_str(), code);
+        assert_eq!(failure.reason, Reason::CredentialRejected);
+    }
+}
+
+#[test]
+fn a_bad_parameter_blames_the_key_at_wrap_only() {
+    let body = r#"{"error":{"code":"BadParameter","message":"m"}}"#;
+    let of = |operation| vault(operation, &answer(400, body), &application(), None);
+    assert_eq!(of(Operation::Wrap).reason, Reason::KeyUnusable);
+    assert_eq!(of(Operation::Wrap).kind, Kind::Misconfigured);
+    assert_eq!(of(Operation::Unwrap).kind, Kind::Transient);
+}
+
+proptest! {
+    #[test]
+    fn no_other_403_is_a_denial(inner in "[A-Za-z]{1,24}") {
+        prop_assume!(DENIALS.iter().all(|(known, _)| *known != inner));
+        prop_assume!(inner != "Forbidden");
+        prop_assert_eq!(forbidden(&inner).kind, Kind::Transient);
+    }
+
+    #[test]
+    fn no_body_in_another_form_is_a_denial(status in 300u16..600, body in ".{0,80}") {
+        let failure = vault(Operation::Wrap, &answer(status, &body), &application(), None);
+        prop_assert_eq!(failure.kind, Kind::Transient);
+        prop_assert_eq!(entra(&answer(status, &body), &application()).kind, Kind::Transient);
+    }
+
+    #[test]
+    fn only_three_numbers_of_entra_are_a_denial(number: u32, status in 300u16..600) {
+        let body = format!(r#"{{"error":"e","error_codes":[{number}]}}"#);
+        let failure = entra(&answer(status, &body), &application());
+        let listed = [700_016, 7_000_112, 700_213].contains(&number);
+        let refused = [400, 401, 403].contains(&status);
+        prop_assert_eq!(failure.kind == Kind::Denial, listed && refused);
+    }
+
+    #[test]
+    fn the_metadata_service_denies_nothing(status in 300u16..600, error in "[a-z_]{1,20}") {
+        let own = Subject { who: Who::ManagedIdentity(Selector::SystemAssigned), ..application() };
+        let failure = imds(&answer(status, &format!(r#"{{"error":"{error}"}}"#)), &own);
+        prop_assert_ne!(failure.kind, Kind::Denial);
+    }
+}
+
+#[test]
+fn the_three_numbers_of_entra_are_denials() {
+    for number in [700_016, 7_000_112, 700_213] {
+        let body = format!(r#"{{"error":"e","error_codes":[{number}]}}"#);
+        assert_eq!(
+            entra(&answer(400, &body), &application()).kind,
+            Kind::Denial
+        );
+        assert_eq!(
+            entra(&answer(500, &body), &application()).kind,
+            Kind::Transient
+        );
+    }
+}
