@@ -26,12 +26,9 @@ pub async fn tell(stage: &Stage<'_>) -> Result<()> {
     let (at, proof) = (now()?, last_proof(stage).await?);
     let age = at - proof;
     story::shown(stage, "Sealed", since.elapsed()).await?;
-    let reason = &object["status"]["conditions"];
-    if !reason.to_string().contains("\"Unreachable\"") {
-        bail!("sealed, but not as Unreachable: {reason}");
-    }
+    timeline::quote(story::condition(&object, "Sealed", "Unreachable")?);
     timeline::more(format_args!(
-        "sealed {age:.1} s after the last proof (checked: between 60 and 65)"
+        "Sealed {age:.1} s after the last proof (checked: 60 to 65 s)"
     ));
     if !(TTL..=TTL + LATE).contains(&age) {
         bail!("sealed {age:.1} s after the last proof");

@@ -115,7 +115,7 @@ async fn sealed(stage: &Stage<'_>, reason: &str, since: Instant) -> Result<()> {
         .acme_is("Sealed", "True", Some(reason), SEALED)
         .await?;
     shown(stage, "Sealed", since.elapsed()).await?;
-    let message = message(&object, "Sealed")?;
+    let message = condition(&object, "Sealed", reason)?;
     timeline::quote(message);
     if !message.contains("az ") {
         bail!("no az command in: {message}");
@@ -147,13 +147,14 @@ pub async fn table(stage: &Stage<'_>, phase: &str) -> Result<()> {
     }
 }
 
-fn message<'a>(object: &'a Value, type_: &str) -> Result<&'a str> {
+/// The message of a condition that must have this reason.
+pub fn condition<'a>(object: &'a Value, type_: &str, reason: &str) -> Result<&'a str> {
     let conditions = object["status"]["conditions"].as_array();
     let mut conditions = conditions.into_iter().flatten();
-    let condition = conditions.find(|condition| condition["type"] == type_);
-    condition
+    conditions
+        .find(|condition| condition["type"] == type_ && condition["reason"] == reason)
         .and_then(|condition| condition["message"].as_str())
-        .context("no such condition")
+        .with_context(|| format!("{type_} is not for {reason}: {}", object["status"]))
 }
 
 async fn ended(stage: &Stage<'_>) -> Result<()> {

@@ -58,8 +58,8 @@ pub fn more(text: impl Display) {
 
 /// Long text, broken at spaces; the command in it (from `az ` on) on a line of its own.
 pub fn quote(text: &str) {
-    let (text, command) = match text.find("az ") {
-        Some(at) => text.split_at(at),
+    let (text, command) = match text.find(" az ") {
+        Some(at) => text.split_at(at + 1),
         None => (text, ""),
     };
     let mut line = String::new();
