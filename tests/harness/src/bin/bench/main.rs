@@ -1,0 +1,81 @@
+//! How quick and how big the operator is, against a real API server and the loopback Azure: prints
+//! tables as docs/benchmarks.md has them. It measures the program that `TENANT_KMS_BIN` names, and
+//! must never say a number that it did not see from outside.
+
+mod customers;
+mod idle;
+mod latency;
+mod machine;
+mod states;
+mod stats;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use tokio::signal::unix::{SignalKind, signal};
+
+const USAGE: &str = "usage: bench latency|idle [--tenants N] [--rounds N]";
+
+#[derive(Clone, Copy, Debug)]
+struct Options {
+    tenants: usize,
+    rounds: usize,
+}
+
+impl Options {
+    fn parse(args: &[String], tenants: usize) -> Result<Self> {
+        let mut options = Self { tenants, rounds: 2 };
+        for pair in args.chunks(2) {
+            let [name, value] = pair else { bail!(USAGE) };
+            let value = value.parse().with_context(|| format!("{name} {value}"))?;
+            match name.as_str() {
+                "--tenants" => options.tenants = value,
+                "--rounds" => options.rounds = value,
+                _ => bail!(USAGE),
+            }
+        }
+        if options.tenants == 0 || options.rounds == 0 {
+            bail!("nothing to measure");
+        }
+        Ok(options)
+    }
+}
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("bench: no runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let result = runtime.block_on(run(&args));
+    runtime.shutdown_timeout(Duration::from_mins(1));
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("bench: {error:?}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(args: &[String]) -> Result<ExitCode> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let work = async {
+        match args {
+            [what, rest @ ..] if what == "latency" => latency::run(Options::parse(rest, 60)?).await,
+            [what, rest @ ..] if what == "idle" => idle::run(Options::parse(rest, 100)?).await,
+            _ => bail!(USAGE),
+        }
+    };
+    // What loses is dropped, and everything it started with it.
+    tokio::select! {
+        done = work => done.map(|()| ExitCode::SUCCESS),
+        _ = interrupt.recv() => Ok(ExitCode::from(130)),
+        _ = terminate.recv() => Ok(ExitCode::from(143)),
+    }
+}
