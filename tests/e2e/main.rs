@@ -3,5 +3,10 @@
 
 mod admission;
 mod answers;
+mod forged;
+mod quiet;
+mod requests;
+mod seen;
+mod status;
 mod story;
 mod support;
