@@ -177,6 +177,27 @@ mod tests {
         assert_eq!(*watched.fault.borrow(), None);
     }
 
+    /// As the kubelet does it: a folder per content, and a link that is swapped.
+    #[tokio::test(start_paused = true)]
+    async fn a_mounted_config_map_is_followed() {
+        use std::os::unix::fs::symlink;
+        let folder = tempfile::tempdir().expect("folder");
+        let at = |name: &str| folder.path().join(name);
+        for (name, text) in [("..1", ONE), ("..2", TWO)] {
+            std::fs::create_dir(at(name)).expect("create");
+            std::fs::write(at(name).join("config.yaml"), text).expect("write");
+        }
+        symlink("..1", at("..data")).expect("link");
+        symlink("..data/config.yaml", at("config.yaml")).expect("link");
+        let mut watched = watch(Some(at("config.yaml"))).await.expect("valid");
+
+        symlink("..2", at("..tmp")).expect("link");
+        std::fs::rename(at("..tmp"), at("..data")).expect("swap");
+        watched.policy.changed().await.expect("change");
+        let policy = watched.policy.borrow().clone();
+        assert_eq!(policy.endpoint_suffixes(), ["kv.example.test"]);
+    }
+
     #[tokio::test]
     async fn a_named_file_must_exist() {
         let folder = tempfile::tempdir().expect("folder");

@@ -72,8 +72,7 @@ impl Credential {
         let token = tokio::time::timeout(DEADLINE, token)
             .await
             .map_err(|_| classify::silent(self.source.service(), &self.subject))??;
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) =
-            object_id(token.token.secret());
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = object_id(token.token.secret());
         Ok(token)
     }
 }
