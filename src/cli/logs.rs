@@ -16,7 +16,11 @@ const DEFAULT: &str = "warn,tenant_kms=info";
 pub fn start(format: Format) {
     let level = std::env::var("TENANT_KMS_LOG").unwrap_or_default();
     let own = ["error", "warn", "info", "debug"].contains(&level.as_str());
-    let filter = if own { format!("warn,tenant_kms={level}") } else { DEFAULT.to_owned() };
+    let filter = if own {
+        format!("warn,tenant_kms={level}")
+    } else {
+        DEFAULT.to_owned()
+    };
     let lines = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(filter))
         .with_writer(std::io::stderr);

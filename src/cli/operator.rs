@@ -39,21 +39,46 @@ pub struct Args {
     #[arg(long, value_name = "FILE", env = "TENANT_KMS_CONFIG")]
     config: Option<PathBuf>,
     /// Where the records are kept.
-    #[arg(long, value_name = "NS", env = "TENANT_KMS_RECORDS_NAMESPACE", default_value = "tenant-kms-records")]
+    #[arg(
+        long,
+        value_name = "NS",
+        env = "TENANT_KMS_RECORDS_NAMESPACE",
+        default_value = "tenant-kms-records"
+    )]
     records_namespace: String,
     /// The namespaces to watch, separated by commas; all when absent.
-    #[arg(long, value_name = "NS,…", env = "TENANT_KMS_WATCH_NAMESPACES", value_delimiter = ',')]
+    #[arg(
+        long,
+        value_name = "NS,…",
+        env = "TENANT_KMS_WATCH_NAMESPACES",
+        value_delimiter = ','
+    )]
     watch_namespaces: Vec<String>,
     /// The name of this installation; two installations never share an object.
-    #[arg(long, value_name = "NAME", env = "TENANT_KMS_INSTALLATION", default_value = "default")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "TENANT_KMS_INSTALLATION",
+        default_value = "default"
+    )]
     installation: String,
     /// A folder with one file per client secret, named as the variable.
     #[arg(long, value_name = "DIR", env = "TENANT_KMS_SECRET_ENV_DIR")]
     secret_env_dir: Option<PathBuf>,
     /// Where health and metrics are served.
-    #[arg(long, value_name = "ADDR", env = "TENANT_KMS_METRICS_LISTEN", default_value = "0.0.0.0:8080")]
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "TENANT_KMS_METRICS_LISTEN",
+        default_value = "0.0.0.0:8080"
+    )]
     metrics_listen: SocketAddr,
-    #[arg(long, value_enum, env = "TENANT_KMS_LOG_FORMAT", default_value = "json")]
+    #[arg(
+        long,
+        value_enum,
+        env = "TENANT_KMS_LOG_FORMAT",
+        default_value = "json"
+    )]
     log_format: super::logs::Format,
 }
 

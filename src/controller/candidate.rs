@@ -64,7 +64,9 @@ impl Candidate {
         let pause = match failure.kind {
             Kind::Transient if !refused => {
                 let doubled = Duration::from_secs(1 << self.failures.min(5)).min(SOON);
-                failure.retry_after.map_or(doubled, |asked| asked.min(LATER).max(doubled))
+                failure
+                    .retry_after
+                    .map_or(doubled, |asked| asked.min(LATER).max(doubled))
             }
             _ if self.failures <= SOON_TRIES => SOON,
             _ => LATER,
@@ -132,6 +134,8 @@ mod tests {
         let mut candidate = candidate();
         candidate.failed(Failure::denial(Reason::AccessDenied, "no"), start(), 0.0);
         candidate.failed(Failure::transient(Reason::Unreachable, "?"), start(), 0.0);
-        assert!(matches!(candidate.verdict(), Verdict::Refused(f) if f.reason == Reason::AccessDenied));
+        assert!(
+            matches!(candidate.verdict(), Verdict::Refused(f) if f.reason == Reason::AccessDenied)
+        );
     }
 }

@@ -52,13 +52,23 @@ impl Events {
     }
 
     /// Tells that `object` is in another state; false when it was not told.
-    pub async fn tell(&self, object: &TenantKms, reason: Reason, good: bool, message: &str) -> bool {
+    pub async fn tell(
+        &self,
+        object: &TenantKms,
+        reason: Reason,
+        good: bool,
+        message: &str,
+    ) -> bool {
         let Ok(permit) = self.permits.try_acquire() else {
             return false;
         };
         permit.forget();
         let event = Event {
-            type_: if good { EventType::Normal } else { EventType::Warning },
+            type_: if good {
+                EventType::Normal
+            } else {
+                EventType::Warning
+            },
             reason: reason.name().to_owned(),
             note: Some(message.chars().take(NOTE).collect()),
             action: "Verify".to_owned(),

@@ -47,7 +47,12 @@ pub async fn claim(ctx: &Context, object: &TenantKms) -> Result<Claimed, Reconci
     let params = PatchParams::apply(&format!("tenant-kms-claim-{}", ctx.installation));
     ctx.gate.pass(false).await;
     let name = object.name_any();
-    match timeout(DEADLINE, api.patch_metadata(&name, &params, &Patch::Apply(&patch))).await {
+    match timeout(
+        DEADLINE,
+        api.patch_metadata(&name, &params, &Patch::Apply(&patch)),
+    )
+    .await
+    {
         Ok(Ok(_)) => Ok(Claimed::Ours),
         Ok(Err(kube::Error::Api(status))) if status.is_conflict() => {
             debug!(object = %name, "another installation claimed the object first");

@@ -77,11 +77,7 @@ impl<C: Clock> Elector<C> {
     }
 
     /// Takes and renews the Lease until `stop` resolves, then hands it over.
-    pub async fn run(
-        self,
-        ownership: watch::Sender<Ownership>,
-        mut stop: watch::Receiver<bool>,
-    ) {
+    pub async fn run(self, ownership: watch::Sender<Ownership>, mut stop: watch::Receiver<bool>) {
         let mut seen = None;
         loop {
             let pause = match timeout(CALL, self.round(&ownership, &mut seen)).await {
@@ -121,10 +117,11 @@ impl<C: Clock> Elector<C> {
         let found = self.leases.get_opt(&self.name).await?;
         let Some(lease) = found else {
             let lease = self.claim(Lease::default(), started);
-            return self.settle(ownership, started, || async {
-                self.leases.create(&PostParams::default(), &lease).await
-            })
-            .await;
+            return self
+                .settle(ownership, started, || async {
+                    self.leases.create(&PostParams::default(), &lease).await
+                })
+                .await;
         };
         let spec = lease.spec.clone().unwrap_or_default();
         let holder = spec.holder_identity.clone().unwrap_or_default();
@@ -137,14 +134,20 @@ impl<C: Clock> Elector<C> {
                 .as_ref()
                 .filter(|seen| seen.holder == holder && seen.renewed == spec.renew_time);
             let since = known.map_or(started, |seen| seen.since);
-            *seen = Some(Seen { holder, renewed: spec.renew_time, since });
+            *seen = Some(Seen {
+                holder,
+                renewed: spec.renew_time,
+                since,
+            });
             if started.boot.saturating_sub(since.boot) < DURATION {
                 return Ok(false);
             }
         }
         let lease = self.claim(lease, started);
         self.settle(ownership, started, || async {
-            self.leases.replace(&self.name, &PostParams::default(), &lease).await
+            self.leases
+                .replace(&self.name, &PostParams::default(), &lease)
+                .await
         })
         .await
     }
@@ -187,7 +190,11 @@ impl<C: Clock> Elector<C> {
             spec: Some(LeaseSpec {
                 holder_identity: Some(self.identity.clone()),
                 lease_duration_seconds: i32::try_from(DURATION.as_secs()).ok(),
-                acquire_time: if ours { old.acquire_time } else { Some(stamp.clone()) },
+                acquire_time: if ours {
+                    old.acquire_time
+                } else {
+                    Some(stamp.clone())
+                },
                 renew_time: Some(stamp),
                 lease_transitions: Some(old.lease_transitions.unwrap_or(0) + i32::from(!ours)),
                 ..LeaseSpec::default()
@@ -201,7 +208,9 @@ impl<C: Clock> Elector<C> {
             && spec.holder_identity.as_deref() == Some(self.identity.as_str())
         {
             spec.holder_identity = Some(String::new());
-            self.leases.replace(&self.name, &PostParams::default(), &lease).await?;
+            self.leases
+                .replace(&self.name, &PostParams::default(), &lease)
+                .await?;
         }
         Ok(())
     }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use kube::Resource;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use kube::core::error_boundary::InvalidObject;
 use kube::discovery::ApiResource;
-use kube::Resource;
 use serde_json::json;
 use tokio::time::timeout;
 use tracing::warn;

@@ -235,7 +235,9 @@ fn note(ctx: &Context, id: &TenantId, entry: &Entry, transition: Transition) {
         }
         Transition::Unsealed => info!(tenant = %id, "unsealed"),
         Transition::Activated => debug!(tenant = %id, "active"),
-        Transition::Doubted => info!(tenant = %id, "denied once; nothing is served until confirmed"),
+        Transition::Doubted => {
+            info!(tenant = %id, "denied once; nothing is served until confirmed")
+        }
     }
 }
 
@@ -280,9 +282,7 @@ async fn put_in_force(
     };
     if taken.is_err() {
         let failure = attempt::conflict(&ctx.records_namespace, key);
-        entry
-            .tenant
-            .refuse_proved(failure, now, random::fraction());
+        entry.tenant.refuse_proved(failure, now, random::fraction());
         return Ok(());
     }
     let mut record = stored.record.clone();
@@ -294,9 +294,7 @@ async fn put_in_force(
     });
     let version = save(ctx, id, entry, &record, &stored).await?;
     let now = ctx.clock.now();
-    let transition = entry
-        .tenant
-        .adopt(proved, Stored { record, version }, now);
+    let transition = entry.tenant.adopt(proved, Stored { record, version }, now);
     entry.open.check.abandon();
     if let Some(transition) = transition {
         note(ctx, id, entry, transition);
@@ -359,7 +357,12 @@ async fn put_on_record(
     let Some(wanted) = entry.tenant.wanted_record(now) else {
         return Ok(());
     };
-    let Some(stored) = entry.tenant.stored.clone().filter(|old| old.record != wanted) else {
+    let Some(stored) = entry
+        .tenant
+        .stored
+        .clone()
+        .filter(|old| old.record != wanted)
+    else {
         return Ok(());
     };
     if !ctx.may_write(now) {

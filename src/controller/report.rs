@@ -172,9 +172,17 @@ fn row<'a>(view: &View<'a>) -> Row<'a> {
         }
         // Without a verdict of this process: what the record knows, for an object without status.
         Some(State::Undecided) => {
-            let words = if sealed_before { SEALED_BEFORE } else { VERIFYING };
+            let words = if sealed_before {
+                SEALED_BEFORE
+            } else {
+                VERIFYING
+            };
             Row {
-                phase: if sealed_before { Phase::Sealed } else { Phase::Pending },
+                phase: if sealed_before {
+                    Phase::Sealed
+                } else {
+                    Phase::Pending
+                },
                 ready: (Is::Unknown, words),
                 active: (Is::False, words),
                 sealed: (sealed_is, words),
@@ -216,7 +224,11 @@ fn pending(words: Words<'_>, ready: Is, accepted: Is, going: Going) -> Row<'_> {
 pub fn report(view: &View<'_>, reported: Option<&TenantKmsStatus>) -> TenantKmsStatus {
     let row = row(view);
     let undecided = !view.suspended && matches!(row.accepted.0, Is::Unknown);
-    let observed = if undecided { view.decided } else { view.generation };
+    let observed = if undecided {
+        view.decided
+    } else {
+        view.generation
+    };
     let mut conditions = vec![
         condition("Ready", &row.ready, view, reported),
         condition("Active", &row.active, view, reported),

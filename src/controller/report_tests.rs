@@ -87,37 +87,64 @@ fn every_row_of_the_table() {
     let rows = [
         (
             "first probe open",
-            View { candidate: Some(&Verdict::Open), decided: -1, ..blank() },
+            View {
+                candidate: Some(&Verdict::Open),
+                decided: -1,
+                ..blank()
+            },
             "Pending -1 | Unknown False False Unknown | Reconciling | Verifying",
         ),
         (
             "first probe failed",
-            View { candidate: Some(&refused), decided: -1, ..blank() },
+            View {
+                candidate: Some(&refused),
+                decided: -1,
+                ..blank()
+            },
             "Pending 3 | False False False False | Stalled | AccessDenied",
         ),
         (
             "first probe meets an outage",
-            View { candidate: Some(&undecided), decided: -1, ..blank() },
+            View {
+                candidate: Some(&undecided),
+                decided: -1,
+                ..blank()
+            },
             "Pending -1 | Unknown False False Unknown | Reconciling | Unreachable",
         ),
         (
             "active",
-            View { seal: Some(&active), ..blank() },
+            View {
+                seal: Some(&active),
+                ..blank()
+            },
             "Active 3 | True True False True |  | Verified",
         ),
         (
             "new spec refused",
-            View { seal: Some(&active), candidate: Some(&refused), ..blank() },
+            View {
+                seal: Some(&active),
+                candidate: Some(&refused),
+                ..blank()
+            },
             "Active 3 | False True False False | Stalled | AccessDenied",
         ),
         (
             "new spec open",
-            View { seal: Some(&active), candidate: Some(&Verdict::Open), ..blank() },
+            View {
+                seal: Some(&active),
+                candidate: Some(&Verdict::Open),
+                ..blank()
+            },
             "Active 2 | Unknown True False Unknown | Reconciling | Verifying",
         ),
         (
             "new spec undecided",
-            View { seal: Some(&active), candidate: Some(&undecided), ..blank() },
+            View {
+                seal: Some(&active),
+                candidate: Some(&undecided),
+                ..blank()
+            },
             "Active 2 | Unknown True False Unknown | Reconciling | Unreachable",
         ),
         (
@@ -142,7 +169,11 @@ fn every_row_of_the_table() {
         ),
         (
             "suspended while active",
-            View { seal: Some(&active), suspended: true, ..blank() },
+            View {
+                seal: Some(&active),
+                suspended: true,
+                ..blank()
+            },
             "Suspended 3 | False False False True |  | Suspended",
         ),
         (
@@ -157,12 +188,19 @@ fn every_row_of_the_table() {
         ),
         (
             "the record cannot be used",
-            View { unusable: Some(&corrupt), ..blank() },
+            View {
+                unusable: Some(&corrupt),
+                ..blank()
+            },
             "Pending 3 | False False False False | Stalled | KeyringCorrupt",
         ),
         (
             "status wiped, sealed on record, no verdict yet",
-            View { seal: Some(&State::Undecided), sealed_since: Some(at(0)), ..blank() },
+            View {
+                seal: Some(&State::Undecided),
+                sealed_since: Some(at(0)),
+                ..blank()
+            },
             "Sealed 2 | Unknown False True Unknown | Reconciling | Verifying",
         ),
     ];
@@ -189,7 +227,11 @@ fn a_steady_tenant_says_nothing_new() {
 
 #[test]
 fn times_move_with_what_they_are_about() {
-    let active = View { seal: Some(&State::Active), last_verified: Some(at(1)), ..blank() };
+    let active = View {
+        seal: Some(&State::Active),
+        last_verified: Some(at(1)),
+        ..blank()
+    };
     let first = report(&active, None);
     let down = Failure::transient(Reason::Unreachable, "?");
     let failing = View {
@@ -200,20 +242,42 @@ fn times_move_with_what_they_are_about() {
     };
     let second = report(&failing, Some(&first));
     let error = second.last_verify_error.as_ref().expect("an error");
-    assert_eq!((error.time.0, error.reason.as_str()), (at(60), "Unreachable"));
-    assert_eq!(second.last_verified_time.as_ref().map(|time| time.0), Some(at(50)));
+    assert_eq!(
+        (error.time.0, error.reason.as_str()),
+        (at(60), "Unreachable")
+    );
+    assert_eq!(
+        second.last_verified_time.as_ref().map(|time| time.0),
+        Some(at(50))
+    );
     let ready = &second.conditions[0];
     assert_eq!(ready.last_transition_time.0, at(0), "Ready did not change");
-    let still = View { last_failure: Some((&down, at(70))), now: at(70), ..failing };
-    assert_eq!(report(&still, Some(&second)), second, "one outage is told once");
+    let still = View {
+        last_failure: Some((&down, at(70))),
+        now: at(70),
+        ..failing
+    };
+    assert_eq!(
+        report(&still, Some(&second)),
+        second,
+        "one outage is told once"
+    );
 }
 
 #[test]
 fn a_time_from_the_future_is_not_kept() {
-    let view = View { seal: Some(&State::Active), ..blank() };
+    let view = View {
+        seal: Some(&State::Active),
+        ..blank()
+    };
     let mut forged = report(&view, None);
     forged.conditions[0].last_transition_time.0 = at(10_000);
-    assert_eq!(report(&view, Some(&forged)).conditions[0].last_transition_time.0, at(0));
+    assert_eq!(
+        report(&view, Some(&forged)).conditions[0]
+            .last_transition_time
+            .0,
+        at(0)
+    );
 }
 
 #[test]

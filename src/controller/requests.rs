@@ -106,8 +106,9 @@ impl Asked {
     pub fn next(&self, now: Moment) -> Option<Duration> {
         let waits = |slot: &Slot| slot.pending.is_some() && slot.pending != slot.begun;
         (waits(&self.verify) || waits(&self.unseal)).then(|| {
-            self.begun
-                .map_or(Duration::ZERO, |begun| PAUSE.saturating_sub(now.since(begun)))
+            self.begun.map_or(Duration::ZERO, |begun| {
+                PAUSE.saturating_sub(now.since(begun))
+            })
         })
     }
 }
@@ -147,7 +148,10 @@ mod tests {
     fn a_new_value_is_carried_out_once() {
         let (mut asked, none) = (Asked::default(), HandledRequests::default());
         assert!(asked.observe(&object("one"), &none, at(1)));
-        assert!(!asked.observe(&object("one"), &none, at(9)), "already begun");
+        assert!(
+            !asked.observe(&object("one"), &none, at(9)),
+            "already begun"
+        );
         asked.carried_out(at(1));
         let handled = asked.handled(&none);
         assert_eq!(handled.verify_requested_at.as_deref(), Some("one"));
@@ -180,7 +184,10 @@ mod tests {
 
     #[test]
     fn strange_values_are_digested() {
-        assert_eq!(harmless("2026-11-24T10:00:00+01:00"), "2026-11-24T10:00:00+01:00");
+        assert_eq!(
+            harmless("2026-11-24T10:00:00+01:00"),
+            "2026-11-24T10:00:00+01:00"
+        );
         assert!(harmless("\u{1b}[31m<b>").starts_with("sha256:"));
     }
 }

@@ -81,7 +81,10 @@ async fn tell(
     if old == after.phase.map(|phase| (phase, ready.reason.as_str())) {
         return;
     }
-    let Some(reason) = Reason::ALL.into_iter().find(|one| one.name() == ready.reason) else {
+    let Some(reason) = Reason::ALL
+        .into_iter()
+        .find(|one| one.name() == ready.reason)
+    else {
         return;
     };
     if reason == Reason::Verifying {

@@ -136,7 +136,11 @@ impl Tenant {
             self.candidate = None;
             self.candidate_failure = None;
             self.proved = None;
-        } else if self.candidate.as_ref().is_none_or(|known| known.spec != spec) {
+        } else if self
+            .candidate
+            .as_ref()
+            .is_none_or(|known| known.spec != spec)
+        {
             self.candidate = Some(Candidate::new(spec, self.generation, now));
             self.candidate_failure = None;
             self.proved = None;
@@ -304,7 +308,10 @@ impl Tenant {
             .applied()
             .filter(|applied| applied.object_uid == self.object_uid)
             .map_or(-1, |applied| applied.generation);
-        let reported = self.reported.as_ref().and_then(|old| old.observed_generation);
+        let reported = self
+            .reported
+            .as_ref()
+            .and_then(|old| old.observed_generation);
         View {
             generation: self.generation,
             decided: decided.max(reported.unwrap_or(-1)).min(self.generation),
@@ -318,7 +325,10 @@ impl Tenant {
                 .and_then(|record| record.sealed.as_ref())
                 .map(|sealed| sealed.since),
             last_verified: self.last_success.as_ref().map(|(_, at)| *at),
-            identity: self.last_success.as_ref().map(|(one, _)| one.identity.as_str()),
+            identity: self
+                .last_success
+                .as_ref()
+                .map(|(one, _)| one.identity.as_str()),
             kek_version: self
                 .last_success
                 .as_ref()

@@ -145,8 +145,7 @@ impl RecordStore for KubeStore {
             .as_ref()
             .and_then(|data| data.get(DATA_KEY))
             .ok_or(StoreError::Unusable(Unusable::Corrupt))?;
-        let record =
-            Record::parse(&body.0, tenant, namespace_uid).map_err(StoreError::Unusable)?;
+        let record = Record::parse(&body.0, tenant, namespace_uid).map_err(StoreError::Unusable)?;
         Ok(Some((record, version)))
     }
 

@@ -5,7 +5,7 @@
 use crate::clock::Moment;
 use crate::provider::{Failure, Kind};
 
-use super::{Attempt, Cause, Doubt, Seal, Search, State, Transition, pace, watch};
+use super::{Attempt, Cause, Doubt, Open, Seal, Search, State, Transition, pace, watch};
 
 impl Seal {
     /// The answer to an attempt. One that was voided or superseded is ignored.
@@ -19,8 +19,10 @@ impl Seal {
         if self.open?.attempt.serial != attempt.serial {
             return None;
         }
-        let slept = self.observe(now);
-        let unseal = self.open.take().is_some_and(|open| open.unseal);
+        self.observe(now);
+        let Open {
+            unseal, overslept, ..
+        } = self.open.take()?;
         let transition = match result {
             Ok(()) if self.counts(attempt, now) => {
                 self.succeed(attempt.started, unseal, now, jitter)
@@ -31,7 +33,7 @@ impl Seal {
                 None
             }
             // The caller's own time-out went off because the process stood still.
-            Err(failure) if slept && failure.kind != Kind::Denial => {
+            Err(failure) if overslept && failure.kind != Kind::Denial => {
                 self.unseal |= unseal;
                 self.due = Some(now);
                 None
@@ -44,9 +46,11 @@ impl Seal {
         transition
     }
 
-    /// A probe of a new spec of this tenant, begun at `started`, succeeded: as good as an attempt.
+    /// A probe of a new spec of this tenant, begun at `started`, succeeded: as good as an attempt. An
+    /// attempt that is open was for the old spec and is ignored from now on.
     pub fn adopt_proof(&mut self, started: Moment, now: Moment) -> Option<Transition> {
         self.observe(now);
+        self.drop_open();
         let after_barrier = self.barrier.at.is_none_or(|at| started.boot > at.boot);
         if !after_barrier || !self.is_proof(started, now) {
             return None;
@@ -164,6 +168,7 @@ impl Seal {
         jitter: f64,
     ) -> Transition {
         self.state = State::Sealed { cause, since: now };
+        self.seals += 1;
         self.trouble = Some(why);
         self.proof = None;
         self.doubt = None;

@@ -85,6 +85,7 @@ pub struct Seal {
     asked: bool,
     /// Somebody asked for an unseal, and no attempt has begun since.
     unseal: bool,
+    seals: u64,
     /// Successes in a row while sealed.
     successes: u32,
     /// The newest unseals, at most [`pace::FLAPS`] of them.
@@ -129,6 +130,8 @@ struct Open {
     attempt: Attempt,
     /// Begun because somebody asked for an unseal.
     unseal: bool,
+    /// The process stood still when the answer was due.
+    overslept: bool,
 }
 
 impl Seal {
@@ -148,6 +151,7 @@ impl Seal {
             due: Some(now),
             asked: false,
             unseal: false,
+            seals: 0,
             successes: 0,
             unseals: VecDeque::with_capacity(pace::FLAPS),
             seen: now,
@@ -179,6 +183,12 @@ impl Seal {
     /// The newest failed attempt and when its answer came; cleared by a success.
     pub fn last_failure(&self) -> Option<&(Failure, Moment)> {
         self.last_failure.as_ref()
+    }
+
+    /// How often this process has sealed the tenant. The record's seal epoch is to be raised once for
+    /// each of them, even when the tenant was unsealed before the record could be written.
+    pub fn seals(&self) -> u64 {
+        self.seals
     }
 
     /// When the request of the newest proof was sent.
@@ -219,6 +229,7 @@ impl Seal {
         self.open = Some(Open {
             attempt,
             unseal: std::mem::take(&mut self.unseal),
+            overslept: false,
         });
         self.asked = false;
         attempt
@@ -241,7 +252,7 @@ impl Seal {
         self.proof = None;
         self.successes = 0;
         self.search = Search::default();
-        self.unseal |= self.open.take().is_some_and(|open| open.unseal);
+        self.drop_open();
         self.raise_barrier(None);
         self.due = None;
     }
@@ -271,6 +282,11 @@ impl Seal {
             doubt.by = now.after(pace::CONFIRMATION);
         }
         watch::ran(now, doubt.by).min(pace::DEADLINE)
+    }
+
+    /// Nobody will hear the open attempt's answer; what was asked for is still to be done.
+    fn drop_open(&mut self) {
+        self.unseal |= self.open.take().is_some_and(|open| open.unseal);
     }
 
     /// From `at` on: `None` is "as of the next call".

@@ -30,9 +30,9 @@ pub(super) fn ran(earlier: Moment, later: Moment) -> Duration {
 impl Seal {
     /// What time has changed by now.
     pub fn tick(&mut self, now: Moment, jitter: f64) -> Option<Transition> {
-        let slept = self.observe(now);
+        self.observe(now);
         if let Some(open) = self.abandoned(now) {
-            if !slept {
+            if !open.overslept {
                 return self.fail(no_answer(), open.attempt.started, now, jitter);
             }
             self.unseal |= open.unseal;
@@ -71,8 +71,8 @@ impl Seal {
         }
     }
 
-    /// Every call passes here first. Says whether the process stood still until now.
-    pub(super) fn observe(&mut self, now: Moment) -> bool {
+    /// Every call passes here first, and notices what happened since the last one.
+    pub(super) fn observe(&mut self, now: Moment) {
         let slept = self.slept(now);
         if slept || self.due.is_none() {
             self.confirm_again(now);
@@ -82,6 +82,9 @@ impl Seal {
                 afresh: true,
                 ..Search::default()
             };
+            if let Some(open) = &mut self.open {
+                open.overslept = true;
+            }
         }
         if self.proof.is_some_and(|proof| !now.agrees_with(proof)) {
             self.proof = None;
@@ -97,7 +100,6 @@ impl Seal {
         if now.boot > self.seen.boot {
             self.seen = now;
         }
-        slept
     }
 
     /// Whether a success of an attempt begun at `started` says anything now.

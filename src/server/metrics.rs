@@ -54,7 +54,8 @@ impl Metrics {
             Ok::<_, prometheus::Error>(made)
         };
         let histogram = |name: &str, help: &str, label: &str, buckets: Vec<f64>| {
-            let made = HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets), &[label])?;
+            let made =
+                HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets), &[label])?;
             registry.register(Box::new(made.clone()))?;
             Ok::<_, prometheus::Error>(made)
         };
@@ -81,7 +82,11 @@ impl Metrics {
                 vec![0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0],
             )?,
             open_attempts: gauge("open_attempts", "Attempts under way.")?,
-            reconciles: counter("reconciles_total", "Looks at a tenant, by outcome.", &["outcome"])?,
+            reconciles: counter(
+                "reconciles_total",
+                "Looks at a tenant, by outcome.",
+                &["outcome"],
+            )?,
             reconcile_seconds: histogram(
                 "reconcile_duration_seconds",
                 "How long a look at a tenant took, writes included.",
@@ -109,7 +114,10 @@ impl Metrics {
             metrics.tenants.with_label_values(&[phase.name()]).set(0);
         }
         for outcome in Outcome::ALL {
-            metrics.reconciles.with_label_values(&[outcome.name()]).inc_by(0);
+            metrics
+                .reconciles
+                .with_label_values(&[outcome.name()])
+                .inc_by(0);
         }
         Ok(metrics)
     }

@@ -49,7 +49,10 @@ async fn ready(State(served): State<Served>) -> (StatusCode, &'static str) {
     if served.syncing.is_done() {
         (StatusCode::OK, "ok")
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "the watch has not listed all objects yet")
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the watch has not listed all objects yet",
+        )
     }
 }
 

@@ -117,6 +117,7 @@ impl Oracle {
         now: Moment,
     ) {
         self.look_at_clocks(now);
+        self.wish.1 |= self.live.take().is_some() && self.wish.0;
         let young = self.worthless.1.is_none_or(|at| started.boot > at.boot);
         if young && self.holds(started, now) {
             self.heard_yes(started, false, before, transition, now);

@@ -184,6 +184,17 @@ fn a_probe_begun_before_a_seal_a_doubt_or_a_void_proves_nothing() {
 }
 
 #[test]
+fn a_probe_of_a_new_spec_makes_an_attempt_on_the_old_one_worthless() {
+    let mut world = World::active();
+    let old = world.begin();
+    world.adopt(Duration::from_millis(1));
+    assert!(!world.seal.is_open());
+    let denial = Failure::denial(Reason::KeyDisabled, "no");
+    assert_eq!(world.seal.finish(old, Err(denial), world.now, 0.5), None);
+    assert!(world.may_serve());
+}
+
+#[test]
 fn an_older_probe_never_replaces_a_newer_proof() {
     let mut world = World::active();
     let proof = world.seal.proof();

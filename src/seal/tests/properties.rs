@@ -23,6 +23,8 @@ enum Event {
     Adopt {
         begun_ago: Duration,
     },
+    /// Denied until it is sealed, and then again allowed.
+    Flap,
     /// The caller begins although nothing is due, or although an attempt is open.
     Begin,
 }
@@ -70,6 +72,14 @@ fn play(world: &mut World, event: &Event) {
         Event::Adopt { begun_ago } => {
             world.adopt(begun_ago);
         }
+        Event::Flap => {
+            let cloud = world.cloud;
+            world.cloud = Cloud::Denies(Reason::AccessDenied);
+            world.run(seconds(35));
+            world.cloud = Cloud::Works;
+            world.run(seconds(31));
+            world.cloud = cloud;
+        }
         Event::Begin => {
             world.begin();
         }
@@ -114,6 +124,7 @@ fn anything() -> impl Strategy<Value = Event> {
         3 => clouds().prop_map(Event::Cloud),
         3 => millis(0..400_000).prop_map(Event::Run),
         1 => millis(0..14_000).prop_map(Event::Latency),
+        1 => Just(Event::Flap),
         5 => harmless(),
     ]
 }

@@ -56,6 +56,16 @@ fn one_success_unseals() {
 }
 
 #[test]
+fn every_seal_is_counted_once() {
+    assert_eq!(World::active().seal.seals(), 0);
+    assert_eq!(flapped(2).seal.seals(), 3);
+    let mut world = out();
+    world.cloud = DENIED;
+    world.run(minutes(1));
+    assert_eq!(world.seal.seals(), 1, "another cause is no other seal");
+}
+
+#[test]
 fn a_request_is_tried_at_once() {
     let mut world = World::sealed();
     world.cloud = Cloud::Works;

@@ -50,6 +50,17 @@ fn a_time_out_that_went_off_in_the_sleep_is_no_failure() {
 }
 
 #[test]
+fn a_request_heard_on_waking_makes_the_time_out_no_failure_either() {
+    let mut world = World::active();
+    world.timer_wins = true;
+    world.run_until(seconds(31), |world| world.seal.is_open());
+    world.sleep(minutes(20));
+    world.request(false);
+    world.run(Duration::ZERO);
+    assert_eq!(world.seal.last_failure(), None);
+}
+
+#[test]
 fn an_answer_read_after_waking_counts_by_the_age_of_its_question() {
     for (slept, serves) in [(minutes(4), true), (minutes(5), false)] {
         let mut world = World::active();
@@ -102,6 +113,7 @@ fn a_process_that_is_only_busy_does_not_put_the_seal_off() {
             .max(seconds(1));
         let step = if due.is_zero() { tick } else { due.min(tick) };
         world.now = world.now.after(step);
+        assert!(world.now.since(proof) <= minutes(6), "too late");
         world.tick();
         busy = if due.is_zero() {
             busy + step

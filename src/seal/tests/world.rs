@@ -72,6 +72,8 @@ pub(in crate::seal) struct World {
     pending: Vec<Pending>,
     start: Moment,
     drawn: usize,
+    /// Wakes in a row without any time between them.
+    spins: u32,
     oracle: Oracle,
 }
 
@@ -100,6 +102,7 @@ impl World {
             pending: Vec::new(),
             start: now,
             drawn: 0,
+            spins: 0,
             oracle: Oracle::new(timing),
         }
     }
@@ -151,14 +154,14 @@ impl World {
         let starts: Vec<_> = self.attempts.iter().map(|a| a.started.boot).collect();
         let gaps = starts.windows(2).map(|w| (w[1] - w[0]).as_secs_f64());
         let gaps: Vec<_> = gaps.collect();
-        gaps[gaps.len().saturating_sub(attempts)..].to_vec()
+        assert!(gaps.len() >= attempts, "only {} attempts", starts.len());
+        gaps[gaps.len() - attempts..].to_vec()
     }
 
     pub fn run(&mut self, span: Duration) {
         let end = self.now.boot + span;
         while let Some(wait) = self.next_wake(end) {
-            self.pass(wait);
-            self.work();
+            self.wake_after(wait);
         }
         self.pass(end - self.now.boot);
     }
@@ -168,8 +171,7 @@ impl World {
         let end = self.now.boot + limit;
         while !there(self) {
             let wait = self.next_wake(end).expect("not there within the limit");
-            self.pass(wait);
-            self.work();
+            self.wake_after(wait);
         }
     }
 
@@ -265,6 +267,13 @@ impl World {
             wait + self.lag
         };
         (self.now.boot + wait <= end).then_some(wait)
+    }
+
+    fn wake_after(&mut self, wait: Duration) {
+        self.spins = if wait.is_zero() { self.spins + 1 } else { 0 };
+        assert!(self.spins < 20, "the driver is kept busy by nothing");
+        self.pass(wait);
+        self.work();
     }
 
     fn work(&mut self) {
