@@ -1,8 +1,11 @@
-//! What the operator reports. A report, never an input: nothing here is ever read to decide.
+//! What the operator reports. A report, never an input: nothing here is ever read to decide, and
+//! nothing that others wrote into it may keep the object itself from being read.
 
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 
 /// What the operator last reported: never an input, and written again when changed by others.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -15,17 +18,17 @@ pub struct TenantKmsStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub phase: Option<Phase>,
     /// `Ready`, `Active`, `Sealed`, `ConfigAccepted`, `Reconciling`, `Stalled` and `KeyAtRisk`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "conditions")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
     /// When the tenant was sealed; absent while it is not.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "time")]
     pub sealed_since: Option<Time>,
     /// The last success at the time of the last change; exact times are in the metrics.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "time")]
     pub last_verified_time: Option<Time>,
     /// Why the last attempt failed; absent after a success.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "verify_error")]
     pub last_verify_error: Option<VerifyError>,
     /// The credential that was really used.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -102,4 +105,67 @@ pub struct HandledRequests {
     /// Of `tenantkms.dev/unseal-requested-at`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unseal_requested_at: Option<String>,
+}
+
+/// The API server takes times for valid that no clock shows, such as an offset of 99 hours. What
+/// cannot be read becomes what the operator never says, so that it is written over.
+const UNREADABLE: Time = Time(Timestamp::MIN);
+
+fn time<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Time>, D::Error> {
+    let value = Option::<Value>::deserialize(from)?;
+    Ok(value.map(|value| serde_json::from_value(value).unwrap_or(UNREADABLE)))
+}
+
+fn conditions<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Condition>, D::Error> {
+    let value = Option::<Value>::deserialize(from)?;
+    Ok(value.map_or_else(Vec::new, |value| {
+        serde_json::from_value(value).unwrap_or_else(|_| {
+            vec![Condition {
+                last_transition_time: UNREADABLE,
+                message: String::new(),
+                observed_generation: None,
+                reason: String::new(),
+                status: String::new(),
+                type_: String::new(),
+            }]
+        })
+    }))
+}
+
+fn verify_error<'de, D: Deserializer<'de>>(from: D) -> Result<Option<VerifyError>, D::Error> {
+    let value = Option::<Value>::deserialize(from)?;
+    Ok(value.map(|value| {
+        serde_json::from_value(value).unwrap_or(VerifyError {
+            reason: String::new(),
+            message: String::new(),
+            code: None,
+            request_id: None,
+            time: UNREADABLE,
+        })
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_unreadable_status_does_not_hide_the_object_and_differs_from_every_report() {
+        let odd = "2024-01-01T00:00:00+99:99";
+        let status: TenantKmsStatus = serde_json::from_value(json!({
+            "phase": "Active", "sealedSince": odd, "lastVerifiedTime": odd,
+            "lastVerifyError": { "reason": "x", "message": "x", "time": odd },
+            "conditions": [{ "type": "Ready", "status": "True", "reason": "x", "message": "x",
+                             "lastTransitionTime": odd }],
+        }))
+        .expect("readable");
+        assert_eq!(status.phase, Some(Phase::Active));
+        assert_eq!(status.sealed_since, Some(UNREADABLE));
+        assert_eq!(status.last_verified_time, Some(UNREADABLE));
+        assert_eq!(status.last_verify_error.map(|one| one.reason), Some(String::new()));
+        assert_eq!(status.conditions[0].type_, "");
+        let absent: TenantKmsStatus = serde_json::from_value(json!({})).expect("readable");
+        assert_eq!(absent, TenantKmsStatus::default());
+    }
 }

@@ -248,7 +248,9 @@ pub fn report(view: &View<'_>, reported: Option<&TenantKmsStatus>) -> TenantKmsS
         phase: Some(row.phase),
         conditions,
         sealed_since: view.sealed_since.map(Time),
-        last_verified_time: reported.and_then(|old| old.last_verified_time.clone()),
+        last_verified_time: reported
+            .and_then(|old| old.last_verified_time.clone())
+            .filter(|time| (Timestamp::UNIX_EPOCH..=view.now).contains(&time.0)),
         last_verify_error: view.last_failure.map(|(failure, at)| {
             let known = reported.and_then(|old| old.last_verify_error.as_ref());
             verify_error(failure, at, known)
@@ -272,7 +274,8 @@ pub fn verify_error(failure: &Failure, at: Timestamp, known: Option<&VerifyError
         Some(known)
             if known.reason == failure.reason.name()
                 && known.message == failure.message
-                && known.code == code =>
+                && known.code == code
+                && known.time.0 <= at =>
         {
             known.clone()
         }
