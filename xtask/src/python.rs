@@ -12,8 +12,8 @@ use crate::{build, step, tools};
 
 const CHECKS: &str = "tests/fakecloud/python";
 
-/// Runs the checks; the workspace must be built.
-pub fn check() -> Result<()> {
+/// Runs the checks, with temporary files in `folder`; the workspace must be built.
+pub fn check(folder: &Path) -> Result<()> {
     tools::python()?;
     let environment = environment()?;
     let mut pytest = Command::new(environment.join("env/bin/python"));
@@ -21,6 +21,7 @@ pub fn check() -> Result<()> {
         .args(["-m", "pytest", "-q", "-p", "no:cacheprovider", CHECKS])
         .current_dir(build::root())
         .env("FAKECLOUD_BIN", build::debug()?.join("fakecloud"))
+        .env("TMPDIR", folder)
         .env("PYTHONDONTWRITEBYTECODE", "1");
     step::run("the loopback clouds by official Python clients", pytest)
 }

@@ -1,7 +1,7 @@
 //! `cargo xtask test`: everything that must hold. `cargo test` comes last, so that its closing lines
 //! end the output; an earlier part that fails does not keep the later ones from being run.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use std::{fs, thread};
@@ -17,6 +17,7 @@ pub fn run(long: bool) -> Result<ExitCode> {
     step::run("building the tests", step::cargo(&build))?;
     build::control_plane()?;
 
+    let folder = Folder::new()?;
     let mut failed = Vec::new();
     let mut part = |result: Result<()>| -> Result<()> {
         signals::check()?;
@@ -27,11 +28,11 @@ pub fn run(long: bool) -> Result<ExitCode> {
         Ok(())
     };
     part(dependencies::check())?;
-    part(python::check())?;
+    part(python::check(&folder.0))?;
     if long {
         part(features())?;
     }
-    let tests = tests();
+    let tests = tests(&folder.0);
     signals::check()?;
     if failed.is_empty() {
         tests?;
@@ -43,13 +44,11 @@ pub fn run(long: bool) -> Result<ExitCode> {
     bail!("{}", failed.join("; "))
 }
 
-fn tests() -> Result<()> {
-    let folder = Folder::new()?;
+fn tests(folder: &Path) -> Result<()> {
     let mut tests = step::cargo(&["test", "--workspace", "--no-fail-fast"]);
     tests
         .env("TENANT_KMS_BIN", build::debug()?.join("tenant-kms"))
-        // What a test that is interrupted leaves behind goes with this folder.
-        .env("TMPDIR", &folder.0);
+        .env("TMPDIR", folder);
     step::run("the tests", tests)
 }
 
@@ -67,7 +66,7 @@ fn features() -> Result<()> {
     step::run("the product without any cloud", step::cargo(&args))
 }
 
-/// A folder for temporary files, removed at the end.
+/// A folder for the tests' temporary files: what an interrupted one leaves behind goes with it.
 #[derive(Debug)]
 struct Folder(PathBuf);
 
