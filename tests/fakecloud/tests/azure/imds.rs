@@ -114,6 +114,9 @@ async fn how_to_ask() {
     desk.cloud.imds().system_assigned(&desk.dir);
     let bare = said(desk.imds(ASK).send().await.unwrap()).await;
     refused(&bare, "Required metadata header not specified");
+    let other = desk.imds(ASK).header("Metadata", "false").send();
+    let other = said(other.await.unwrap()).await;
+    refused(&other, "Required metadata header not specified");
     let forwarded = desk
         .imds(ASK)
         .header("Metadata", "true")
