@@ -229,6 +229,12 @@ async fn only_a_posted_form_counts() {
         .await
         .unwrap();
     aadsts(&said(json).await, 400, "invalid_request", 900_144);
+    let unsaid = desk.http.post(&url).body(format!(
+        "grant_type=client_credentials&client_id={CLIENT}&client_secret={SECRET}\
+         &scope=https://vault.azure.net/.default"
+    ));
+    let unsaid = said(unsaid.send().await.unwrap()).await;
+    aadsts(&unsaid, 400, "invalid_request", 900_144);
     let other = desk
         .http
         .post(format!(

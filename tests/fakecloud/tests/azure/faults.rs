@@ -1,5 +1,7 @@
 //! Faults: each effect as a client feels it, and which requests a fault hits.
 
+use std::error::Error;
+use std::io;
 use std::time::{Duration, Instant};
 
 use fakecloud::{Effect, Fault};
@@ -19,6 +21,19 @@ async fn wrap(desk: &Desk, token: &str) -> Result<reqwest::Response, reqwest::Er
         .json(&wrap_body(b"plain"))
         .send()
         .await
+}
+
+/// Whether the peer reset the connection, which is not the same as closing it.
+fn was_reset(error: &reqwest::Error) -> bool {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        let io = error.downcast_ref::<io::Error>();
+        if io.is_some_and(|io| io.kind() == io::ErrorKind::ConnectionReset) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 #[tokio::test]
@@ -125,6 +140,8 @@ async fn late_never_and_cut_short() {
             Err(error) => Err(error),
         };
         let error = ended.unwrap_err();
+        let reset = matches!(effect, Effect::Reset);
+        assert_eq!(was_reset(&error), reset, "{effect:?}: {error:?}");
         let body = matches!(effect, Effect::Truncate);
         assert_eq!(
             (error.is_body() || error.is_decode(), error.is_timeout()),
@@ -217,12 +234,9 @@ async fn wrong_answers() {
     desk.vault.revoke(desk.app.principal());
     desk.cloud
         .fault(on_wrap(Effect::Merge(json!({ "kid": "x" }))));
-    refused(
-        &desk.wrap(&token).await,
-        403,
-        "Forbidden",
-        "ForbiddenByRbac",
-    );
+    let answer = desk.wrap(&token).await;
+    refused(&answer, 403, "Forbidden", "ForbiddenByRbac");
+    assert!(answer.1.get("kid").is_none(), "a refusal stays as it is");
 }
 
 #[tokio::test]
