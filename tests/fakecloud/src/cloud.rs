@@ -12,7 +12,8 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
 use crate::azure::directory::Directory;
-use crate::azure::imds::{Imds, Listening};
+use crate::azure::identities::Imds;
+use crate::azure::imds_port::Listening;
 use crate::azure::vault::Vault;
 use crate::calls::Call;
 use crate::faults::{Fault, FaultId};

@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::azure;
 use crate::calls::Call;
-use crate::faults::Effect;
+use crate::effects::Effect;
 use crate::http::{Answer, Asked};
 use crate::socket::Reset;
 use crate::world::World;

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use crate::azure;
-use crate::faults::Effect;
+use crate::effects::Effect;
 use crate::http::{Answer, Asked};
 use crate::pipeline::{self, Seen};
 use crate::socket::Socket;

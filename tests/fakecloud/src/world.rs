@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use serde_json::Value;
 
 use crate::azure;
-use crate::azure::imds::Listening;
+use crate::azure::imds_port::Listening;
 use crate::calls::Ledger;
 use crate::crypto::{Rsa, pooled_rsa};
 use crate::faults::Table;

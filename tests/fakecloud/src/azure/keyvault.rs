@@ -1,15 +1,16 @@
-//! Key Vault's data plane for keys: get, wrapkey, unwrapkey. Every check of the real service that a client can run
-//! into, in its order; paths are read as they came, so a key name with dots in it is refused here and not resolved.
+//! Key Vault's data plane for keys: get, wrapkey, unwrapkey. Every check of the real service that a
+//! client can run into, in its order; paths are read as they came, so a key name with dots in it is
+//! refused here and not resolved.
 
 use http::Method;
-use serde_json::{Value, json};
 
 use crate::azure::key::{KeyState, VersionState};
 use crate::azure::keyvault_errors::{self as errors, REGION, Refusal};
-use crate::azure::token::{self, Caller, Invalid, now};
+use crate::azure::keyvault_keys::{crypt, describe};
+use crate::azure::token::{self, Caller, Invalid};
 use crate::azure::vault::Permission;
 use crate::azure::{Service, VAULT_SUFFIX, keyvault_access};
-use crate::crypto::{decode, encode, uuid};
+use crate::crypto::uuid;
 use crate::http::{Answer, Asked};
 use crate::pipeline::Seen;
 use crate::world::World;
@@ -25,7 +26,6 @@ const API_VERSIONS: [&str; 9] = [
     "7.6",
     "2025-07-01",
 ];
-const ALGORITHM: &str = "RSA-OAEP-256";
 
 /// What a request asks of which key.
 #[derive(Debug, Clone)]
@@ -209,91 +209,6 @@ fn find<'a>(key: &'a KeyState, version: &str) -> Option<&'a VersionState> {
     key.versions
         .iter()
         .find(|known| known.id.eq_ignore_ascii_case(version))
-}
-
-fn crypt(
-    asked: &Asked,
-    permission: Permission,
-    version: &VersionState,
-    url: &str,
-) -> Result<Answer, Refusal> {
-    let body: Value =
-        serde_json::from_slice(&asked.body).map_err(|_| errors::invalid_property())?;
-    let text = |name: &str| {
-        body.get(name)
-            .and_then(Value::as_str)
-            .ok_or_else(errors::invalid_property)
-    };
-    let (algorithm, value) = (text("alg")?, text("value")?);
-    check_state(version, permission)?;
-    if !version.material.is_rsa() {
-        return Err(errors::wrong_key_type(url, algorithm));
-    }
-    let operation = if permission == Permission::Wrap {
-        "wrapKey"
-    } else {
-        "unwrapKey"
-    };
-    if !version.ops.iter().any(|op| op == operation) {
-        return Err(errors::not_permitted(operation));
-    }
-    // The service also takes RSA-OAEP and RSA1_5; a client that falls back to them is wrong here.
-    if algorithm != ALGORITHM {
-        return Err(errors::invalid_property());
-    }
-    let value = decode(value).ok_or_else(errors::invalid_property)?;
-    let result = match permission {
-        Permission::Wrap => version.material.wrap(&value),
-        _ => version.material.unwrap(&value),
-    };
-    let result = result.map_err(|_| errors::incorrect())?;
-    Ok(Answer::json(
-        200,
-        &json!({ "kid": url, "value": encode(result) }),
-    ))
-}
-
-/// Disabled refuses both. The dates refuse wrap only: unwrap stays possible, so that nothing wrapped is lost
-/// (learn.microsoft.com, "About keys", date-time controlled operations).
-fn check_state(version: &VersionState, permission: Permission) -> Result<(), Refusal> {
-    let operation = if permission == Permission::Wrap {
-        "wrapKey"
-    } else {
-        "unwrapKey"
-    };
-    if !version.enabled {
-        return Err(errors::disabled(operation));
-    }
-    let now = i64::try_from(now()).unwrap_or(i64::MAX);
-    if permission == Permission::Wrap {
-        if version.expires.is_some_and(|at| at <= now) {
-            return Err(errors::expired(operation));
-        }
-        if version.not_before.is_some_and(|at| at > now) {
-            return Err(errors::not_yet_valid(operation));
-        }
-    }
-    Ok(())
-}
-
-fn describe(version: &VersionState, url: &str, recovery_level: &str) -> Value {
-    let mut key = version.material.public().clone();
-    key["kid"] = url.into();
-    key["key_ops"] = version.ops.clone().into();
-    let mut attributes = json!({
-        "enabled": version.enabled,
-        "created": version.created,
-        "updated": version.created,
-        "recoveryLevel": recovery_level,
-        "recoverableDays": 90,
-        "exportable": false,
-    });
-    for (name, time) in [("exp", version.expires), ("nbf", version.not_before)] {
-        if let Some(time) = time {
-            attributes[name] = time.into();
-        }
-    }
-    json!({ "key": key, "attributes": attributes, "tags": {} })
 }
 
 /// The headers of every answer of a vault.

@@ -5,11 +5,14 @@ pub mod directory;
 mod entra;
 mod entra_errors;
 mod federation;
+pub mod identities;
 pub mod imds;
+pub(crate) mod imds_port;
 pub mod key;
 mod keyvault;
 mod keyvault_access;
 mod keyvault_errors;
+mod keyvault_keys;
 mod material;
 mod token;
 pub mod vault;
@@ -32,7 +35,7 @@ pub(crate) const VAULT_RESOURCE: &str = "https://vault.azure.net";
 pub(crate) struct State {
     pub(crate) directories: HashMap<String, directory::DirectoryState>,
     pub(crate) vaults: HashMap<String, vault::VaultState>,
-    pub(crate) imds: imds::ImdsState,
+    pub(crate) imds: identities::ImdsState,
 }
 
 pub(crate) type Service = Box<dyn FnOnce(&World, &Asked) -> Answer + Send>;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::commands::nothing;
 use super::fault::FaultJson;
 use crate::azure::directory::Directory;
-use crate::azure::imds::Imds;
+use crate::azure::identities::Imds;
 use crate::world::{World, lock};
 
 #[derive(Debug, Deserialize)]

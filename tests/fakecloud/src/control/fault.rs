@@ -6,7 +6,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::faults::{Effect, Fault};
+use crate::effects::Effect;
+use crate::faults::Fault;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
