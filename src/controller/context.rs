@@ -36,8 +36,8 @@ pub struct Entry {
 /// The tenants by name. Each is reconciled by one task at a time.
 pub type Tenants = Mutex<HashMap<TenantId, Arc<AsyncMutex<Entry>>>>;
 
-/// Uid and generation of what could not be read.
-pub type Malformed = Mutex<HashMap<TenantId, (Option<String>, Option<i64>)>>;
+/// Uid and resource version of what could not be read and says so.
+pub type Malformed = Mutex<HashMap<TenantId, (Option<String>, Option<String>)>>;
 
 #[derive(Clone)]
 pub struct Context {

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use kube::api::{Api, Patch, PatchParams};
-use kube::{Resource, ResourceExt};
+use kube::Resource;
+use kube::api::{Api, ObjectMeta, Patch, PatchParams};
 use serde_json::json;
 use tokio::time::timeout;
 use tracing::debug;
@@ -23,8 +23,9 @@ pub enum Claimed {
 }
 
 /// Claims the object for this installation, once.
-pub async fn claim(ctx: &Context, object: &TenantKms) -> Result<Claimed, ReconcileError> {
-    match object.annotations().get(ANNOTATION) {
+pub async fn claim(ctx: &Context, object: &ObjectMeta) -> Result<Claimed, ReconcileError> {
+    let annotations = object.annotations.as_ref();
+    match annotations.and_then(|all| all.get(ANNOTATION)) {
         Some(owner) if *owner == ctx.installation => return Ok(Claimed::Ours),
         Some(_) => return Ok(Claimed::Foreign),
         None => {}
@@ -32,27 +33,22 @@ pub async fn claim(ctx: &Context, object: &TenantKms) -> Result<Claimed, Reconci
     if !ctx.may_write(ctx.clock.now()) {
         return Err(ReconcileError::NotHolder);
     }
-    let namespace = object.namespace().unwrap_or_default();
+    let namespace = object.namespace.clone().unwrap_or_default();
     let api: Api<TenantKms> = Api::namespaced(ctx.client.clone(), &namespace);
     let patch = json!({
         "apiVersion": TenantKms::api_version(&()),
         "kind": TenantKms::kind(&()),
         "metadata": {
             // An object of the same name that was created meanwhile is not the one we saw.
-            "uid": object.uid(),
+            "uid": object.uid,
             "annotations": { ANNOTATION: ctx.installation },
         },
     });
     // An own manager for nothing but the claim: a manager that also owned the spec would remove it.
     let params = PatchParams::apply(&format!("tenant-kms-claim-{}", ctx.installation));
     ctx.gate.pass(false).await;
-    let name = object.name_any();
-    match timeout(
-        DEADLINE,
-        api.patch_metadata(&name, &params, &Patch::Apply(&patch)),
-    )
-    .await
-    {
+    let name = object.name.clone().unwrap_or_default();
+    match timeout(DEADLINE, api.patch_metadata(&name, &params, &Patch::Apply(&patch))).await {
         Ok(Ok(_)) => Ok(Claimed::Ours),
         Ok(Err(kube::Error::Api(status))) if status.is_conflict() => {
             debug!(object = %name, "another installation claimed the object first");

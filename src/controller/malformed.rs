@@ -1,16 +1,18 @@
-//! An object that this version cannot read gets a status that says so, and nothing else.
+//! An object that this version cannot read gets a status that says so, and nothing else. It is
+//! written when it is not already there, and never for a restart or an echo of our own write.
 
 use std::time::Duration;
 
-use kube::Resource;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use kube::core::error_boundary::InvalidObject;
 use kube::discovery::ApiResource;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::timeout;
 use tracing::warn;
 
 use super::context::{Context, lock};
+use super::installation::{self, Claimed};
+use super::lease::describe;
 use super::outcome::Outcome;
 use crate::api::{Reason, TenantKms};
 use crate::provider::TenantId;
@@ -26,42 +28,94 @@ pub async fn reconcile(ctx: &Context, invalid: &InvalidObject) -> (Outcome, Opti
         name: invalid.metadata.name.clone().unwrap_or_default(),
     };
     ctx.forget_memory(&id);
-    let now = ctx.clock.now();
-    let ours = invalid
-        .metadata
-        .annotations
-        .as_ref()
-        .and_then(|all| all.get("tenantkms.dev/installation"))
-        .is_some_and(|owner| *owner == ctx.installation);
-    if !ours || !ctx.may_write(now) {
+    if !*ctx.held.borrow() || !ctx.may_write(ctx.clock.now()) {
         return (Outcome::Malformed, Some(AGAIN));
     }
-    let seen = (invalid.metadata.uid.clone(), invalid.metadata.generation);
-    if lock(&ctx.malformed).insert(id.clone(), seen.clone()) == Some(seen) {
-        return (Outcome::Malformed, None); // said already
+    match installation::claim(ctx, &invalid.metadata).await {
+        Ok(Claimed::Ours) => {}
+        Ok(Claimed::Foreign) => return (Outcome::Foreign, None),
+        Err(error) => {
+            warn!(tenant = %id, %error, "the object could not be claimed");
+            return (Outcome::ApiError, Some(AGAIN));
+        }
     }
-    // The parser's own words may repeat a value: they go nowhere.
-    warn!(tenant = %id, "the object cannot be read");
-    let condition = |type_: &str, status: &str| {
-        json!({
-            "type": type_, "status": status, "reason": Reason::ProviderNotBuilt.name(),
-            "message": MESSAGE, "lastTransitionTime": now.timestamp(),
-            "observedGeneration": invalid.metadata.generation,
-        })
-    };
-    let patch = json!({ "status": { "phase": "Pending", "conditions": [
-        condition("Ready", "False"), condition("Active", "False"), condition("Sealed", "False"),
-        condition("ConfigAccepted", "False"), condition("Stalled", "True"),
-    ] } });
+    let metadata = &invalid.metadata;
+    let seen = (metadata.uid.clone(), metadata.resource_version.clone());
+    if lock(&ctx.malformed).get(&id) == Some(&seen) {
+        return (Outcome::Malformed, None);
+    }
+    match tell(ctx, &id, metadata.generation).await {
+        Ok(version) => {
+            lock(&ctx.malformed).insert(id, (seen.0, version));
+            (Outcome::Malformed, None)
+        }
+        Err(error) => {
+            warn!(tenant = %id, error, "the status could not be written");
+            (Outcome::ApiError, Some(AGAIN))
+        }
+    }
+}
+
+/// Writes the status unless it is there; gives the version of the object that says it.
+async fn tell(
+    ctx: &Context,
+    id: &TenantId,
+    generation: Option<i64>,
+) -> Result<Option<String>, String> {
     let resource = ApiResource::erase::<TenantKms>(&());
     let api: Api<DynamicObject> =
         Api::namespaced_with(ctx.client.clone(), &id.namespace, &resource);
+    let found = within(api.get(&id.name)).await?;
+    let conditions = conditions(generation);
+    if found.data["status"]["phase"] == "Pending" && says(&found.data, &conditions) {
+        return Ok(found.metadata.resource_version);
+    }
+    // The parser's own words may repeat a value: they go nowhere.
+    warn!(tenant = %id, "the object cannot be read");
+    let now = ctx.clock.now().timestamp();
+    let dated = conditions.into_iter().map(|mut one| {
+        one["lastTransitionTime"] = json!(now);
+        one
+    });
+    let patch = json!({ "status": { "phase": "Pending", "conditions": dated.collect::<Vec<_>>() } });
     ctx.gate.pass(false).await;
     let params = PatchParams::default();
-    let patch = Patch::Merge(&patch);
-    let written = api.patch_status(&id.name, &params, &patch);
-    if !matches!(timeout(DEADLINE, written).await, Ok(Ok(_))) {
-        warn!(tenant = %id, plural = %TenantKms::plural(&()), "the status could not be written");
+    let written = within(api.patch_status(&id.name, &params, &Patch::Merge(&patch))).await?;
+    Ok(written.metadata.resource_version)
+}
+
+/// What is to be said, without times.
+fn conditions(generation: Option<i64>) -> Vec<Value> {
+    let condition = |(type_, status): (&str, &str)| {
+        json!({
+            "type": type_, "status": status, "reason": Reason::ProviderNotBuilt.name(),
+            "message": MESSAGE, "observedGeneration": generation,
+        })
+    };
+    [
+        ("Ready", "False"),
+        ("Active", "False"),
+        ("Sealed", "False"),
+        ("ConfigAccepted", "False"),
+        ("Stalled", "True"),
+    ]
+    .map(condition)
+    .to_vec()
+}
+
+/// Whether the object says just that already, whenever it was said.
+fn says(object: &Value, wanted: &[Value]) -> bool {
+    let mut found = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
+    for one in found.iter_mut().filter_map(Value::as_object_mut) {
+        one.remove("lastTransitionTime");
     }
-    (Outcome::Malformed, Some(AGAIN))
+    found == wanted
+}
+
+async fn within<T>(call: impl Future<Output = kube::Result<T>>) -> Result<T, String> {
+    match timeout(DEADLINE, call).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(error)) => Err(describe(&error)),
+        Err(_) => Err("the API server did not answer in time".to_owned()),
+    }
 }

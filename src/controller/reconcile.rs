@@ -118,7 +118,7 @@ async fn pass(
     id: &TenantId,
     entry: &mut Entry,
 ) -> Result<Outcome, ReconcileError> {
-    match installation::claim(ctx, object).await? {
+    match installation::claim(ctx, &object.metadata).await? {
         Claimed::Ours => {}
         Claimed::Foreign => {
             ctx.forget(id);
