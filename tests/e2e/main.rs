@@ -4,6 +4,8 @@
 mod admission;
 mod answers;
 mod forged;
+mod lifecycle;
+mod malformed;
 mod quiet;
 mod requests;
 mod seen;

@@ -18,6 +18,7 @@ use tokio::time::Instant;
 pub struct Record {
     pub secret: String,
     pub version: String,
+    /// `Null` when it is no JSON.
     pub body: Value,
 }
 
@@ -39,7 +40,7 @@ pub async fn record(env: &Env, name: &str) -> Result<Record> {
         .and_then(|data| data.get("record.json"))
         .context("no record.json")?;
     Ok(Record {
-        body: serde_json::from_slice(&body.0)?,
+        body: serde_json::from_slice(&body.0).unwrap_or_default(),
         secret: secret.metadata.name.unwrap_or_default(),
         version: secret.metadata.resource_version.unwrap_or_default(),
     })
