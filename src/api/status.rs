@@ -18,17 +18,33 @@ pub struct TenantKmsStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub phase: Option<Phase>,
     /// `Ready`, `Active`, `Sealed`, `ConfigAccepted`, `Reconciling`, `Stalled` and `KeyAtRisk`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "conditions")]
+    #[serde(
+        default,
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "conditions"
+    )]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
     /// When the tenant was sealed; absent while it is not.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "time")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "time"
+    )]
     pub sealed_since: Option<Time>,
     /// The last success at the time of the last change; exact times are in the metrics.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "time")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "time"
+    )]
     pub last_verified_time: Option<Time>,
     /// Why the last attempt failed; absent after a success.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "verify_error")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "verify_error"
+    )]
     pub last_verify_error: Option<VerifyError>,
     /// The credential that was really used.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -163,7 +179,10 @@ mod tests {
         assert_eq!(status.phase, Some(Phase::Active));
         assert_eq!(status.sealed_since, Some(UNREADABLE));
         assert_eq!(status.last_verified_time, Some(UNREADABLE));
-        assert_eq!(status.last_verify_error.map(|one| one.reason), Some(String::new()));
+        assert_eq!(
+            status.last_verify_error.map(|one| one.reason),
+            Some(String::new())
+        );
         assert_eq!(status.conditions[0].type_, "");
         let absent: TenantKmsStatus = serde_json::from_value(json!({})).expect("readable");
         assert_eq!(absent, TenantKmsStatus::default());

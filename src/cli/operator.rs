@@ -168,7 +168,7 @@ async fn operate(args: Args) -> Result<(), Fatal> {
         claims: Arc::default(),
         ownership,
         held: holding,
-        gate: gate.clone(),
+        gate,
         events: events.clone(),
         metrics: metrics.clone(),
         attempts: Arc::new(Semaphore::new(ATTEMPTS)),
@@ -183,7 +183,6 @@ async fn operate(args: Args) -> Result<(), Fatal> {
     let syncing = Syncing::new(namespaces.len());
 
     let mut helpers = JoinSet::new();
-    helpers.spawn(async move { gate.run().await });
     helpers.spawn(async move { events.run().await });
     helpers.spawn(report_faults(watched.fault, metrics.clone()));
     // What must end in order: the watches first, the lease when nothing is written any more.

@@ -13,6 +13,7 @@ use super::attempt::OpenAttempts;
 use super::events::Events;
 use super::lease::Ownership;
 use super::namespaces::Namespaces;
+use super::outcome::ReconcileError;
 use super::tenant::Tenant;
 use super::writes::Gate;
 use crate::clock::{Clock, Moment};
@@ -110,6 +111,7 @@ impl Context {
         if lock(&self.tenants).remove(id).is_some() {
             self.providers.forget(id);
             self.metrics.forget(id);
+            self.gate.forget(id);
         }
     }
 
@@ -120,6 +122,14 @@ impl Context {
             self.forget(&id);
         }
         *lock(&self.claims) = None;
+    }
+
+    /// The right to write once to this tenant's object.
+    pub fn turn(&self, id: &TenantId, seal: bool) -> Result<(), ReconcileError> {
+        match self.gate.wait(id, seal, self.clock.now()) {
+            None => Ok(()),
+            Some(wait) => Err(ReconcileError::Turn(wait)),
+        }
     }
 
     pub fn may_write(&self, now: Moment) -> bool {

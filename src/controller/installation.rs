@@ -12,9 +12,10 @@ use tracing::debug;
 use super::context::Context;
 use super::outcome::ReconcileError;
 use crate::api::TenantKms;
+use crate::provider::TenantId;
 
 const ANNOTATION: &str = "tenantkms.dev/installation";
-const DEADLINE: Duration = Duration::from_secs(10);
+const DEADLINE: Duration = Duration::from_secs(4);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Claimed {
@@ -46,9 +47,14 @@ pub async fn claim(ctx: &Context, object: &ObjectMeta) -> Result<Claimed, Reconc
     });
     // An own manager for nothing but the claim: a manager that also owned the spec would remove it.
     let params = PatchParams::apply(&format!("tenant-kms-claim-{}", ctx.installation));
-    ctx.gate.pass(false).await;
     let name = object.name.clone().unwrap_or_default();
-    match timeout(DEADLINE, api.patch_metadata(&name, &params, &Patch::Apply(&patch))).await {
+    ctx.turn(&TenantId::new(&namespace, &name), false)?;
+    match timeout(
+        DEADLINE,
+        api.patch_metadata(&name, &params, &Patch::Apply(&patch)),
+    )
+    .await
+    {
         Ok(Ok(_)) => Ok(Claimed::Ours),
         Ok(Err(kube::Error::Api(status))) if status.is_conflict() => {
             debug!(object = %name, "another installation claimed the object first");

@@ -13,11 +13,11 @@ use tracing::warn;
 use super::context::{Context, lock};
 use super::installation::{self, Claimed};
 use super::lease::describe;
-use super::outcome::Outcome;
+use super::outcome::{Outcome, ReconcileError};
 use crate::api::{Reason, TenantKms};
 use crate::provider::TenantId;
 
-const DEADLINE: Duration = Duration::from_secs(10);
+const DEADLINE: Duration = Duration::from_secs(4);
 const AGAIN: Duration = Duration::from_mins(1);
 const MESSAGE: &str = "This version of the operator cannot read the spec. Compare it with \
                        `kubectl explain tenantkms.spec`, and upgrade the operator if the CRD is newer.";
@@ -34,6 +34,7 @@ pub async fn reconcile(ctx: &Context, invalid: &InvalidObject) -> (Outcome, Opti
     match installation::claim(ctx, &invalid.metadata).await {
         Ok(Claimed::Ours) => {}
         Ok(Claimed::Foreign) => return (Outcome::Foreign, None),
+        Err(ReconcileError::Turn(wait)) => return (Outcome::Malformed, Some(wait)),
         Err(error) => {
             warn!(tenant = %id, %error, "the object could not be claimed");
             return (Outcome::ApiError, Some(AGAIN));
@@ -43,6 +44,9 @@ pub async fn reconcile(ctx: &Context, invalid: &InvalidObject) -> (Outcome, Opti
     let seen = (metadata.uid.clone(), metadata.resource_version.clone());
     if lock(&ctx.malformed).get(&id) == Some(&seen) {
         return (Outcome::Malformed, None);
+    }
+    if let Err(ReconcileError::Turn(wait)) = ctx.turn(&id, false) {
+        return (Outcome::Malformed, Some(wait));
     }
     match tell(ctx, &id, metadata.generation).await {
         Ok(version) => {
@@ -77,8 +81,8 @@ async fn tell(
         one["lastTransitionTime"] = json!(now);
         one
     });
-    let patch = json!({ "status": { "phase": "Pending", "conditions": dated.collect::<Vec<_>>() } });
-    ctx.gate.pass(false).await;
+    let patch =
+        json!({ "status": { "phase": "Pending", "conditions": dated.collect::<Vec<_>>() } });
     let params = PatchParams::default();
     let written = within(api.patch_status(&id.name, &params, &Patch::Merge(&patch))).await?;
     Ok(written.metadata.resource_version)
@@ -105,7 +109,10 @@ fn conditions(generation: Option<i64>) -> Vec<Value> {
 
 /// Whether the object says just that already, whenever it was said.
 fn says(object: &Value, wanted: &[Value]) -> bool {
-    let mut found = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
+    let mut found = object["status"]["conditions"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
     for one in found.iter_mut().filter_map(Value::as_object_mut) {
         one.remove("lastTransitionTime");
     }

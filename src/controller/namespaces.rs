@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::context::lock;
 
-const DEADLINE: Duration = Duration::from_secs(10);
+const DEADLINE: Duration = Duration::from_secs(4);
 /// How far the API server's clock may be from ours.
 const SKEW_SECONDS: i64 = 60;
 const MOST: usize = 20_000;

@@ -1,5 +1,7 @@
 //! How a reconciliation ended, for metrics and logs.
 
+use std::time::Duration;
+
 use crate::controller::namespaces::NamespaceError;
 use crate::random;
 use crate::record::store::StoreError;
@@ -12,6 +14,8 @@ pub enum Outcome {
     Reported,
     /// The tenant changed its state.
     Transition,
+    /// Too many writes at once: this one waits for its turn.
+    Deferred,
     /// The API server did not take or give something.
     ApiError,
     /// Another installation's object.
@@ -23,10 +27,11 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Steady,
         Self::Reported,
         Self::Transition,
+        Self::Deferred,
         Self::ApiError,
         Self::Foreign,
         Self::NotHeld,
@@ -39,6 +44,7 @@ impl Outcome {
             Self::Steady => "steady",
             Self::Reported => "reported",
             Self::Transition => "transition",
+            Self::Deferred => "deferred",
             Self::ApiError => "api_error",
             Self::Foreign => "foreign",
             Self::NotHeld => "not_held",
@@ -58,6 +64,9 @@ pub enum ReconcileError {
     Status(Box<kube::Error>),
     #[error("the API server did not answer in time")]
     Deadline,
+    /// Too many writes at once: this one may be made after so long.
+    #[error("the write waits for its turn")]
+    Turn(Duration),
     #[error("the lease is not ours now; the write waits")]
     NotHolder,
     #[error(transparent)]

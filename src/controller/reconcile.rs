@@ -74,6 +74,10 @@ async fn tenant(
             let next = next_look(ctx, &entry);
             (outcome, next)
         }
+        Err(ReconcileError::Turn(wait)) => {
+            let next = next_look(ctx, &entry).map_or(wait, |next| next.min(wait));
+            (Outcome::Deferred, Some(next))
+        }
         Err(error) => {
             entry.api_failures = entry.api_failures.saturating_add(1);
             span.in_scope(|| warn!(error = %error, "the API server did not take a change"));
@@ -142,6 +146,8 @@ async fn pass(
     }
     begin(ctx, id, entry);
     let recorded = put_on_record(ctx, id, entry).await;
+    // The record may have taken seconds, in which time goes on.
+    collect(ctx, id, entry, ctx.clock.now());
     let after = entry.tenant.seal().map(|seal| *seal.state());
     let reported = status::report(ctx, object, entry).await;
     recorded?;
@@ -210,11 +216,7 @@ fn collect(ctx: &Context, id: &TenantId, entry: &mut Entry, now: Moment) {
             .tenant
             .tried(&trial.spec, trial.started, answer, now, jitter);
     }
-    if !entry.tenant.is_suspended()
-        && let Some(seal) = entry.tenant.seal_mut()
-    {
-        transitions.push(seal.tick(now, jitter));
-    }
+    transitions.push(entry.tenant.tick(now, jitter));
     for transition in transitions.into_iter().flatten() {
         note(ctx, id, entry, transition);
     }
@@ -369,13 +371,8 @@ async fn put_on_record(
         return Err(ReconcileError::NotHolder);
     }
     let version = save(ctx, id, entry, &wanted, &stored).await?;
-    entry.tenant.take_record(
-        Stored {
-            record: wanted,
-            version,
-        },
-        now,
-    );
+    let record = wanted;
+    entry.tenant.recorded(Stored { record, version }, now);
     Ok(())
 }
 

@@ -15,7 +15,7 @@ use super::writes::merge_patch;
 use crate::api::{Phase, Reason, TenantKms, TenantKmsStatus};
 
 const MANAGER: &str = "tenant-kms-status";
-const DEADLINE: Duration = Duration::from_secs(10);
+const DEADLINE: Duration = Duration::from_secs(4);
 
 /// Reports what is known now; true when something was written.
 pub async fn report(
@@ -48,7 +48,7 @@ pub async fn report(
     if !ctx.may_write(now) {
         return Err(ReconcileError::NotHolder);
     }
-    ctx.gate.pass(status.phase == Some(Phase::Sealed)).await;
+    ctx.turn(&tenant.id, status.phase == Some(Phase::Sealed))?;
     let api: Api<TenantKms> =
         Api::namespaced(ctx.client.clone(), &object.namespace().unwrap_or_default());
     let params = PatchParams {

@@ -1,73 +1,78 @@
-//! Writes to the API server: how fast, and only what differs. Seals go first.
+//! Writes to tenants' objects: how fast, and only what differs. 50 a second, those that report a
+//! seal first. Nobody waits here: a writer hears when its turn is, and writes what is true then.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::HashMap;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
-use tokio::sync::Semaphore;
-use tokio::time::{MissedTickBehavior, interval};
 
-const PER_SECOND: u32 = 50;
-const BURST: usize = 25;
+use super::context::lock;
+use crate::clock::Moment;
+use crate::provider::TenantId;
 
-/// Lets 50 writes a second through, those that report a seal before all others.
-#[derive(Debug)]
-pub struct Gate {
-    urgent: Semaphore,
-    normal: Semaphore,
-    urgent_waiting: AtomicUsize,
+const STEP: Duration = Duration::from_millis(20);
+/// How many writes may follow each other at once after a quiet time.
+const BURST: u32 = 25;
+
+/// The turns that are given out, on the boot clock: at most one for each tenant.
+#[derive(Debug, Default)]
+pub struct Gate(Mutex<Rows>);
+
+#[derive(Debug, Default)]
+struct Rows {
+    /// The next free turns. Seals have a row of their own; while it is not empty the other stands.
+    seals: Duration,
+    others: Duration,
+    turns: HashMap<TenantId, Turn>,
 }
 
-impl Default for Gate {
-    fn default() -> Self {
-        Self {
-            urgent: Semaphore::new(0),
-            normal: Semaphore::new(BURST),
-            urgent_waiting: AtomicUsize::new(0),
-        }
-    }
+#[derive(Clone, Copy, Debug)]
+struct Turn {
+    at: Duration,
+    seal: bool,
 }
 
 impl Gate {
-    /// Hands out the permits; runs as long as the process.
-    pub async fn run(&self) {
-        let mut ticks = interval(Duration::from_secs(1) / PER_SECOND);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            if self.urgent_waiting.load(Ordering::Relaxed) > self.urgent.available_permits() {
-                self.urgent.add_permits(1);
-            } else if self.normal.available_permits() < BURST {
-                self.normal.add_permits(1);
-            }
+    /// How long `tenant` has to wait for its turn; `None` when it may write once, now.
+    pub fn wait(&self, tenant: &TenantId, seal: bool, now: Moment) -> Option<Duration> {
+        let mut rows = lock(&self.0);
+        let known = rows.turns.get(tenant).copied();
+        let mut turn = match known {
+            Some(turn) if turn.seal || !seal => turn,
+            _ => rows.take(seal, now),
+        };
+        if !turn.seal && turn.at <= now.boot && rows.seals > now.boot {
+            turn = rows.take(false, now);
         }
+        let wait = turn.at.saturating_sub(now.boot);
+        if wait.is_zero() {
+            rows.turns.remove(tenant);
+            return None;
+        }
+        rows.turns.insert(tenant.clone(), turn);
+        Some(wait)
     }
 
-    /// Waits for the right to write once.
-    pub async fn pass(&self, urgent: bool) {
-        if urgent {
-            if let Ok(permit) = self.normal.try_acquire() {
-                return permit.forget();
-            }
-            self.urgent_waiting.fetch_add(1, Ordering::Relaxed);
-            let waiting = Waiting(&self.urgent_waiting);
-            let permit = self.urgent.acquire().await;
-            drop(waiting);
-            if let Ok(permit) = permit {
-                permit.forget();
-            }
-        } else if let Ok(permit) = self.normal.acquire().await {
-            permit.forget();
-        }
+    pub fn forget(&self, tenant: &TenantId) {
+        lock(&self.0).turns.remove(tenant);
     }
 }
 
-/// Counts one waiter less, also when the waiting is given up.
-struct Waiting<'a>(&'a AtomicUsize);
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+impl Rows {
+    /// A turn at the end of the row.
+    fn take(&mut self, seal: bool, now: Moment) -> Turn {
+        let earliest = now.boot.saturating_sub(STEP * BURST);
+        let seals = self.seals;
+        let row = if seal {
+            &mut self.seals
+        } else {
+            &mut self.others
+        };
+        let free = if seal { *row } else { seals.max(*row) };
+        let at = free.max(earliest);
+        *row = at + STEP;
+        Turn { at, seal }
     }
 }
 
@@ -105,24 +110,62 @@ mod tests {
         );
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn seals_pass_first() {
-        let gate = std::sync::Arc::new(Gate::default());
-        for _ in 0..BURST {
-            gate.pass(false).await;
+    fn at(millis: u64) -> Moment {
+        let since = Duration::from_millis(1_000_000 + millis);
+        Moment {
+            boot: since,
+            wall: since,
         }
-        let (done, mut order) = tokio::sync::mpsc::unbounded_channel();
-        for urgent in [false, false, true] {
-            let (gate, done) = (gate.clone(), done.clone());
-            tokio::spawn(async move {
-                gate.pass(urgent).await;
-                let _ = done.send(urgent);
-            });
+    }
+
+    fn tenant(number: usize) -> TenantId {
+        TenantId::new("tenants", number.to_string())
+    }
+
+    /// Asks for `many` tenants from `first` on, and gives who may write now.
+    fn ask(gate: &Gate, first: usize, many: usize, seal: bool, now: Moment) -> Vec<usize> {
+        (first..first + many)
+            .filter(|number| gate.wait(&tenant(*number), seal, now).is_none())
+            .collect()
+    }
+
+    #[test]
+    fn fifty_a_second_after_a_burst_and_each_in_turn() {
+        let gate = Gate::default();
+        let burst = usize::try_from(BURST).expect("small") + 1;
+        assert_eq!(ask(&gate, 0, 200, false, at(0)).len(), burst);
+        let mut written = Vec::new();
+        for millis in (1..=1_000).step_by(10) {
+            written.extend(ask(&gate, burst, 200 - burst, false, at(millis)));
+            if written.len() >= 49 {
+                break;
+            }
         }
-        tokio::task::yield_now().await;
-        let runner = tokio::spawn(async move { gate.run().await });
-        assert_eq!(order.recv().await, Some(true));
-        assert_eq!(order.recv().await, Some(false));
-        runner.abort();
+        let order: Vec<_> = (burst..burst + written.len()).collect();
+        assert_eq!(written, order, "nobody is passed over");
+    }
+
+    #[test]
+    fn a_turn_that_is_waited_for_is_kept() {
+        let gate = Gate::default();
+        ask(&gate, 0, 26, false, at(0));
+        let wait = |now| gate.wait(&tenant(99), false, now);
+        assert_eq!(wait(at(0)), Some(Duration::from_millis(20)));
+        assert_eq!(wait(at(15)), Some(Duration::from_millis(5)));
+        assert_eq!(wait(at(20)), None);
+    }
+
+    #[test]
+    fn seals_go_first_and_the_others_stand_meanwhile() {
+        let gate = Gate::default();
+        ask(&gate, 0, 1_000, false, at(0));
+        let slow = gate.wait(&tenant(999), false, at(0)).expect("a wait");
+        assert!(slow > Duration::from_secs(19), "{slow:?}");
+        assert_eq!(gate.wait(&tenant(999), true, at(0)), None, "a seal came up");
+        ask(&gate, 2_000, 100, true, at(0));
+        let others = ask(&gate, 26, 400, false, at(1_000));
+        assert!(others.is_empty(), "seals are being written");
+        let last = gate.wait(&tenant(2_099), true, at(0)).expect("a wait");
+        assert!(last < Duration::from_secs(2), "{last:?}");
     }
 }

@@ -19,7 +19,7 @@ use crate::random::encode_hex;
 
 const SECRET_TYPE: &str = "tenantkms.dev/record";
 const DATA_KEY: &str = "record.json";
-const DEADLINE: Duration = Duration::from_secs(10);
+const DEADLINE: Duration = Duration::from_secs(4);
 const PAGE: u32 = 500;
 
 /// The version of a stored record, as the API server counts it.

@@ -10,7 +10,8 @@ use crate::seen::{calls, eventually, patch, record, throughout, wait_row};
 use crate::support::{SOON, World};
 
 const ACTIVE: &str = "Active: Ready=True Active=True Sealed=False ConfigAccepted=True";
-const SEALED: &str = "Sealed: Ready=False Active=False Sealed=True ConfigAccepted=True Stalled=True";
+const SEALED: &str =
+    "Sealed: Ready=False Active=False Sealed=True ConfigAccepted=True Stalled=True";
 /// So long that no check is due within a test.
 const RARELY: &str = "{ interval: 150s, proofTTL: 5m }";
 
@@ -53,7 +54,10 @@ fn forgeries() -> Vec<(&'static str, String)> {
     let future = all("True", "False", "2999-01-01T00:00:00Z");
     vec![
         ("json", r#"[{"op":"remove","path":"/status"}]"#.to_owned()),
-        ("merge", r#"{"status":{"conditions":null,"phase":null}}"#.to_owned()),
+        (
+            "merge",
+            r#"{"status":{"conditions":null,"phase":null}}"#.to_owned(),
+        ),
         ("merge", sealed.to_string()),
         ("merge", active.to_string()),
         ("merge", extra.to_string()),
@@ -85,7 +89,11 @@ async fn an_active_tenant_stays_active_whatever_its_status_says() -> Result<()> 
     let counted = calls(&world.env);
     forge_everything(&world, ACTIVE).await?;
     throughout(Duration::from_secs(3), async || {
-        ensure!(calls(&world.env) == counted, "{:?} of {counted:?}", calls(&world.env));
+        ensure!(
+            calls(&world.env) == counted,
+            "{:?} of {counted:?}",
+            calls(&world.env)
+        );
         Ok(())
     })
     .await?;
@@ -107,10 +115,18 @@ async fn a_sealed_tenant_stays_sealed_whatever_its_status_says() -> Result<()> {
     // A sealed tenant is tried every 27 to 30 s, each time with a fresh token.
     let due = usize::try_from(begun.elapsed().as_secs() / 27)? + 1;
     let now = calls(&world.env);
-    ensure!(now.wraps - counted.wraps <= due, "{} tries, {due} due", now.wraps - counted.wraps);
+    ensure!(
+        now.wraps - counted.wraps <= due,
+        "{} tries, {due} due",
+        now.wraps - counted.wraps
+    );
     ensure!(now.tokens - counted.tokens <= due && now.unwraps == counted.unwraps);
     ensure!(record(&world.env, "acme").await? == stored);
-    ensure!(stored.body["sealEpoch"] == 1, "{}", stored.body["sealEpoch"]);
+    ensure!(
+        stored.body["sealEpoch"] == 1,
+        "{}",
+        stored.body["sealEpoch"]
+    );
     Ok(())
 }
 
@@ -132,11 +148,25 @@ async fn an_old_copy_restored_while_the_operator_is_down_changes_nothing() -> Re
     let restore = |copy: &Value| json!([{ "op": "replace", "path": "/status", "value": copy }]);
 
     // Active while sealed: with the operator running, then while it is down.
-    patch(&world.env, "acme", true, "json", &restore(&active).to_string()).await?;
+    patch(
+        &world.env,
+        "acme",
+        true,
+        "json",
+        &restore(&active).to_string(),
+    )
+    .await?;
     let back = wait_row(&world.env, "acme", SEALED, SOON).await?;
     ensure!(back["status"]["sealedSince"] == sealed["sealedSince"]);
     operator.kill().await?;
-    patch(&world.env, "acme", true, "json", &restore(&active).to_string()).await?;
+    patch(
+        &world.env,
+        "acme",
+        true,
+        "json",
+        &restore(&active).to_string(),
+    )
+    .await?;
     let counted = calls(&world.env);
     let operator = world.operator().await?;
     let back = wait_row(&world.env, "acme", SEALED, SOON).await?;
@@ -144,8 +174,14 @@ async fn an_old_copy_restored_while_the_operator_is_down_changes_nothing() -> Re
     ensure!(back["status"]["handledRequests"] == sealed["handledRequests"]);
     let now = calls(&world.env);
     // A denial and its confirmation: as after any start.
-    ensure!(now.wraps - counted.wraps == 2 && now.unwraps == counted.unwraps, "{now:?} {counted:?}");
-    ensure!(record(&world.env, "acme").await? == stored, "no new epoch, no write");
+    ensure!(
+        now.wraps - counted.wraps == 2 && now.unwraps == counted.unwraps,
+        "{now:?} {counted:?}"
+    );
+    ensure!(
+        record(&world.env, "acme").await? == stored,
+        "no new epoch, no write"
+    );
 
     // Sealed while active.
     world.key.enable();
@@ -158,13 +194,24 @@ async fn an_old_copy_restored_while_the_operator_is_down_changes_nothing() -> Re
     .await?;
     let stored = record(&world.env, "acme").await?;
     operator.kill().await?;
-    patch(&world.env, "acme", true, "json", &restore(&sealed).to_string()).await?;
+    patch(
+        &world.env,
+        "acme",
+        true,
+        "json",
+        &restore(&sealed).to_string(),
+    )
+    .await?;
     let counted = calls(&world.env);
     let _operator = world.operator().await?;
     let back = wait_row(&world.env, "acme", ACTIVE, SOON).await?;
     ensure!(back["status"]["sealedSince"].is_null() && back["status"]["lastVerifyError"].is_null());
     let now = calls(&world.env);
-    ensure!(now.tokens == counted.tokens + 1 && now.wraps == counted.wraps + 1 && now.unwraps == counted.unwraps + 1);
+    ensure!(
+        now.tokens == counted.tokens + 1
+            && now.wraps == counted.wraps + 1
+            && now.unwraps == counted.unwraps + 1
+    );
     ensure!(record(&world.env, "acme").await? == stored);
     ensure!(stored.body["sealEpoch"] == 1);
     Ok(())

@@ -13,7 +13,8 @@ use crate::seen::{self, calls, eventually, patch, record, throughout, wait_row, 
 use crate::support::{SOON, World, manifest, policy};
 
 const ACTIVE: &str = "Active: Ready=True Active=True Sealed=False ConfigAccepted=True";
-const SEALED: &str = "Sealed: Ready=False Active=False Sealed=True ConfigAccepted=True Stalled=True";
+const SEALED: &str =
+    "Sealed: Ready=False Active=False Sealed=True ConfigAccepted=True Stalled=True";
 const FAILED: &str =
     "Pending: Ready=False Active=False Sealed=False ConfigAccepted=False Stalled=True";
 /// So long that no check is due within a test.
@@ -29,7 +30,11 @@ async fn deleting_and_creating_again_unseals_nothing() -> Result<()> {
     let sealed = wait_row(&world.env, "acme", SEALED, SOON).await?;
     let stored = record(&world.env, "acme").await?;
 
-    world.env.kubectl(&["delete", "tkms", "acme"]).await?.success()?;
+    world
+        .env
+        .kubectl(&["delete", "tkms", "acme"])
+        .await?
+        .success()?;
     world.env.apply(&manifest("acme", OFTEN)).await?.success()?;
     let mut active = false;
     let again = world
@@ -41,7 +46,10 @@ async fn deleting_and_creating_again_unseals_nothing() -> Result<()> {
         .await?;
     ensure!(!active, "Active without a proof");
     ensure!(again["status"]["sealedSince"] == sealed["status"]["sealedSince"]);
-    ensure!(record(&world.env, "acme").await? == stored, "the same seal, the same epoch");
+    ensure!(
+        record(&world.env, "acme").await? == stored,
+        "the same seal, the same epoch"
+    );
     throughout(Duration::from_secs(5), async || {
         let now = world.env.tenant("acme").await?;
         ensure!(seen::row(&now) == SEALED, "{}", seen::row(&now));
@@ -52,7 +60,10 @@ async fn deleting_and_creating_again_unseals_nothing() -> Result<()> {
     world.key.enable();
     wait_row(&world.env, "acme", ACTIVE, 2 * SOON).await?;
     let now = record(&world.env, "acme").await?.body;
-    ensure!(now["tenantUid"] == stored.body["tenantUid"] && now["sealEpoch"] == 1, "{now}");
+    ensure!(
+        now["tenantUid"] == stored.body["tenantUid"] && now["sealEpoch"] == 1,
+        "{now}"
+    );
     Ok(())
 }
 
@@ -77,19 +88,37 @@ async fn a_new_owner_of_the_namespaces_name_inherits_nothing() -> Result<()> {
     let rights = rights(&world, &env.namespace).await?;
 
     let control = &env.control;
-    control.kubectl(&["delete", "namespace", &env.namespace]).await?.success()?;
-    control.kubectl(&["create", "namespace", &env.namespace]).await?.success()?;
-    control.kubectl_stdin(&["apply", "-f", "-"], &rights).await?.success()?;
+    control
+        .kubectl(&["delete", "namespace", &env.namespace])
+        .await?
+        .success()?;
+    control
+        .kubectl(&["create", "namespace", &env.namespace])
+        .await?
+        .success()?;
+    control
+        .kubectl_stdin(&["apply", "-f", "-"], &rights)
+        .await?
+        .success()?;
     let counted = env.cloud.calls().len();
     env.apply(&manifest("acme", RARELY)).await?.success()?;
     let foreign = wait_row(env, "acme", FAILED, SOON).await?;
-    ensure!(seen::reason(&foreign, "Ready") == "KeyringForeign", "{foreign:#}");
+    ensure!(
+        seen::reason(&foreign, "Ready") == "KeyringForeign",
+        "{foreign:#}"
+    );
     throughout(Duration::from_secs(5), async || {
-        ensure!(env.cloud.calls().len() == counted, "a call for the new owner");
+        ensure!(
+            env.cloud.calls().len() == counted,
+            "a call for the new owner"
+        );
         Ok(())
     })
     .await?;
-    ensure!(record(env, "acme").await? == stored, "the old owner's record stays");
+    ensure!(
+        record(env, "acme").await? == stored,
+        "the old owner's record stays"
+    );
     Ok(())
 }
 
@@ -99,7 +128,9 @@ async fn damage(world: &World, body: &str) -> Result<()> {
         Api::namespaced(world.env.client().await?, &world.env.records_namespace);
     let name = record(&world.env, "acme").await?.secret;
     let change = json!({ "stringData": { "record.json": body } });
-    secrets.patch(&name, &PatchParams::default(), &Patch::Merge(change)).await?;
+    secrets
+        .patch(&name, &PatchParams::default(), &Patch::Merge(change))
+        .await?;
     Ok(())
 }
 
@@ -128,12 +159,22 @@ async fn a_record_that_cannot_be_used_stops_everything_but_the_report() -> Resul
         let refused = wait_row(env, "acme", FAILED, SOON).await?;
         ensure!(seen::reason(&refused, "Ready") == reason, "{refused:#}");
         throughout(Duration::from_secs(4), async || {
-            ensure!(env.cloud.calls().len() == counted, "a call without a record: {reason}");
+            ensure!(
+                env.cloud.calls().len() == counted,
+                "a call without a record: {reason}"
+            );
             Ok(())
         })
         .await?;
         operator.terminate().await?;
-        patch(env, "acme", true, "json", r#"[{"op":"remove","path":"/status"}]"#).await?;
+        patch(
+            env,
+            "acme",
+            true,
+            "json",
+            r#"[{"op":"remove","path":"/status"}]"#,
+        )
+        .await?;
     }
     Ok(())
 }
@@ -145,7 +186,10 @@ async fn two_installations_never_share_an_object() -> Result<()> {
     let operator = world.operator().await?;
     world.active(RARELY).await?;
     let (object, stored) = (env.tenant("acme").await?, record(env, "acme").await?);
-    ensure!(object["metadata"]["annotations"]["tenantkms.dev/installation"] == env.installation.as_str());
+    ensure!(
+        object["metadata"]["annotations"]["tenantkms.dev/installation"]
+            == env.installation.as_str()
+    );
 
     // The other one has a cloud of its own, in which every request would be counted.
     let cloud = FakeCloud::start().await?;
@@ -154,11 +198,17 @@ async fn two_installations_never_share_an_object() -> Result<()> {
         options = options.env(&name, value);
     }
     let other = env.spawn(options).await?;
-    eventually("the other installation has seen the object", SOON, async || {
-        let metrics = other.metrics().await?;
-        let line = metrics.lines().find(|line| line.contains("reconciles_total{outcome=\"foreign\"}"));
-        Ok(line.is_some_and(|line| !line.ends_with(" 0")))
-    })
+    eventually(
+        "the other installation has seen the object",
+        SOON,
+        async || {
+            let metrics = other.metrics().await?;
+            let line = metrics
+                .lines()
+                .find(|line| line.contains("reconciles_total{outcome=\"foreign\"}"));
+            Ok(line.is_some_and(|line| !line.ends_with(" 0")))
+        },
+    )
     .await?;
     let ask = r#"{"metadata":{"annotations":{"tenantkms.dev/verify-requested-at":"now"}}}"#;
     patch(env, "acme", false, "merge", ask).await?;
@@ -167,14 +217,24 @@ async fn two_installations_never_share_an_object() -> Result<()> {
     })
     .await?;
     let now = env.tenant("acme").await?;
-    ensure!(now["status"]["conditions"] == object["status"]["conditions"], "{now:#}");
+    ensure!(
+        now["status"]["conditions"] == object["status"]["conditions"],
+        "{now:#}"
+    );
     ensure!(cloud.calls().is_empty(), "{:?}", cloud.calls());
     ensure!(record(env, "acme").await?.body["tenantUid"] == stored.body["tenantUid"]);
 
     // Not even with the owner gone.
     operator.kill().await?;
     let quiet = (env.tenant("acme").await?, writes(env)?);
-    patch(env, "acme", false, "merge", r#"{"metadata":{"annotations":{"x":"y"}}}"#).await?;
+    patch(
+        env,
+        "acme",
+        false,
+        "merge",
+        r#"{"metadata":{"annotations":{"x":"y"}}}"#,
+    )
+    .await?;
     throughout(Duration::from_secs(5), async || {
         ensure!(writes(env)? == quiet.1 && cloud.calls().is_empty());
         ensure!(env.tenant("acme").await?["status"] == quiet.0["status"]);
@@ -188,16 +248,35 @@ async fn a_key_serves_one_namespace_until_it_is_let_go() -> Result<()> {
     let world = World::new("one-key").await?;
     let env = &world.env;
     let second = format!("{}-b", env.namespace);
-    env.control.kubectl(&["create", "namespace", &second]).await?.success()?;
+    env.control
+        .kubectl(&["create", "namespace", &second])
+        .await?
+        .success()?;
     let rights = rights(&world, &second).await?;
-    env.control.kubectl_stdin(&["apply", "-f", "-"], &rights).await?.success()?;
+    env.control
+        .kubectl_stdin(&["apply", "-f", "-"], &rights)
+        .await?
+        .success()?;
     // The chart limits `get namespaces` to the namespaces it knows.
     let role = format!("{}-reads-namespace", env.namespace);
     let account = format!("--serviceaccount={}:tenant-kms", env.operator_namespace);
     let name = format!("--resource-name={second}");
-    let args = ["create", "clusterrole", &role, "--verb=get", "--resource=namespaces", &name];
+    let args = [
+        "create",
+        "clusterrole",
+        &role,
+        "--verb=get",
+        "--resource=namespaces",
+        &name,
+    ];
     env.control.kubectl(&args).await?.success()?;
-    let binding = ["create", "clusterrolebinding", &role, &format!("--clusterrole={role}"), &account];
+    let binding = [
+        "create",
+        "clusterrolebinding",
+        &role,
+        &format!("--clusterrole={role}"),
+        &account,
+    ];
     env.control.kubectl(&binding).await?.success()?;
     let allowed = policy(&env.namespace).replace(
         &format!("'{}/*'", env.namespace),
@@ -213,30 +292,52 @@ async fn a_key_serves_one_namespace_until_it_is_let_go() -> Result<()> {
     let mut intruder: Value = serde_yaml_ng::from_str(&manifest("acme", RARELY))?;
     intruder["metadata"]["namespace"] = json!(second);
     let apply = ["apply", "--server-side", "-f", "-"];
-    env.control.kubectl_stdin(&apply, &intruder.to_string()).await?.success()?;
+    env.control
+        .kubectl_stdin(&apply, &intruder.to_string())
+        .await?
+        .success()?;
     let get = ["get", "tkms", "acme", "--namespace", &second, "-o", "json"];
     let intruder = async || -> Result<Value> {
-        Ok(serde_json::from_str(&env.control.kubectl(&get).await?.success()?)?)
+        Ok(serde_json::from_str(
+            &env.control.kubectl(&get).await?.success()?,
+        )?)
     };
     eventually("the second claim is refused", SOON, async || {
         let object = intruder().await?;
         Ok(seen::row(&object) == FAILED && seen::reason(&object, "Ready") == "KeyRefConflict")
     })
     .await?;
-    ensure!(calls(env) == counted, "a call for the second: {:?} of {counted:?}", calls(env));
+    ensure!(
+        calls(env) == counted,
+        "a call for the second: {:?} of {counted:?}",
+        calls(env)
+    );
     let object = intruder().await?;
     let told = object["status"].to_string();
-    ensure!(!told.contains(&format!("{}/", env.namespace)), "the owner is not told: {told}");
+    ensure!(
+        !told.contains(&format!("{}/", env.namespace)),
+        "the owner is not told: {told}"
+    );
 
     // The first one moves to another key: the second one's next try may have the old one.
     let new = world.vault.create_key("another-key");
     world.vault.grant(world.app.principal(), Scope::Vault);
     let key = json!({ "spec": { "kmsKeyRef": new.url() } }).to_string();
     patch(env, "acme", false, "merge", &key).await?;
-    let moved = |object: &Value| seen::row(object) == ACTIVE && object["status"]["observedGeneration"] == 2;
-    env.wait("acme", "moved to another key", SOON, moved).await?;
+    let moved =
+        |object: &Value| seen::row(object) == ACTIVE && object["status"]["observedGeneration"] == 2;
+    env.wait("acme", "moved to another key", SOON, moved)
+        .await?;
     let ask = r#"--patch={"metadata":{"annotations":{"tenantkms.dev/verify-requested-at":"now"}}}"#;
-    let args = ["patch", "tkms", "acme", "--namespace", &second, "--type=merge", ask];
+    let args = [
+        "patch",
+        "tkms",
+        "acme",
+        "--namespace",
+        &second,
+        "--type=merge",
+        ask,
+    ];
     env.control.kubectl(&args).await?.success()?;
     eventually("the key let go serves the second", SOON, async || {
         Ok(seen::row(&intruder().await?) == ACTIVE)
@@ -253,32 +354,75 @@ async fn the_operators_own_rights_write_no_spec() -> Result<()> {
     operator.terminate().await?;
     let as_operator = async |change: &str| -> Result<String> {
         let change = format!("--patch={change}");
-        let args = ["patch", "tkms", "acme", "--namespace", &env.namespace, "--type=merge", &change];
-        let output = env.control.kubectl_as(&env.operator_kubeconfig, &args).await?;
+        let args = [
+            "patch",
+            "tkms",
+            "acme",
+            "--namespace",
+            &env.namespace,
+            "--type=merge",
+            &change,
+        ];
+        let output = env
+            .control
+            .kubectl_as(&env.operator_kubeconfig, &args)
+            .await?;
         ensure!(!output.status, "taken: {change}");
         Ok(output.stderr)
     };
     // A policy takes a moment to be in force; the API server has no condition to wait for.
     let harmless = r#"--patch={"metadata":{"annotations":{"x":"y"}}}"#;
     eventually("the policy is in force", SOON, async || {
-        let args = ["patch", "tkms", "acme", "--namespace", &env.namespace, "--type=merge", harmless, "--dry-run=server"];
-        Ok(!env.control.kubectl_as(&env.operator_kubeconfig, &args).await?.status)
+        let args = [
+            "patch",
+            "tkms",
+            "acme",
+            "--namespace",
+            &env.namespace,
+            "--type=merge",
+            harmless,
+            "--dry-run=server",
+        ];
+        Ok(!env
+            .control
+            .kubectl_as(&env.operator_kubeconfig, &args)
+            .await?
+            .status)
     })
     .await?;
     let before = env.tenant("acme").await?;
     for (change, words) in [
         (r#"{"spec":{"suspend":true}}"#, "may not change the spec"),
-        (r#"{"spec":{"kmsKeyRef":"https://evil-kv.vault.azure.net/keys/k"}}"#, "may not change the spec"),
-        (r#"{"metadata":{"annotations":{"tenantkms.dev/unseal-requested-at":"now"}}}"#, "may change no annotation"),
-        (r#"{"metadata":{"labels":{"x":"y"}}}"#, "may not change labels"),
-        (r#"{"metadata":{"finalizers":["x.example/y"]}}"#, "may not change labels"),
+        (
+            r#"{"spec":{"kmsKeyRef":"https://evil-kv.vault.azure.net/keys/k"}}"#,
+            "may not change the spec",
+        ),
+        (
+            r#"{"metadata":{"annotations":{"tenantkms.dev/unseal-requested-at":"now"}}}"#,
+            "may change no annotation",
+        ),
+        (
+            r#"{"metadata":{"labels":{"x":"y"}}}"#,
+            "may not change labels",
+        ),
+        (
+            r#"{"metadata":{"finalizers":["x.example/y"]}}"#,
+            "may not change labels",
+        ),
     ] {
         let said = as_operator(change).await?;
         ensure!(said.contains(words), "{change}: {said}");
     }
     let delete = ["delete", "tkms", "acme", "--namespace", &env.namespace];
-    let deleted = env.control.kubectl_as(&env.operator_kubeconfig, &delete).await?;
-    ensure!(!deleted.status && deleted.stderr.contains("forbidden"), "{}", deleted.stderr);
+    let deleted = env
+        .control
+        .kubectl_as(&env.operator_kubeconfig, &delete)
+        .await?;
+    ensure!(
+        !deleted.status && deleted.stderr.contains("forbidden"),
+        "{}",
+        deleted.stderr
+    );
     ensure!(env.tenant("acme").await? == before);
     Ok(())
 }

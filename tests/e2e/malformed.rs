@@ -20,11 +20,24 @@ const UNREADABLE: &str =
 async fn schema(env: &Env, spec: &Value, lax: bool) -> Result<()> {
     let path = "/spec/versions/0/schema/openAPIV3Schema/properties/spec";
     let change = json!([{ "op": "replace", "path": path, "value": spec }]).to_string();
-    let args = ["patch", "crd", CRD, "--type=json", &format!("--patch={change}")];
+    let args = [
+        "patch",
+        "crd",
+        CRD,
+        "--type=json",
+        &format!("--patch={change}"),
+    ];
     env.control.kubectl(&args).await?.success()?;
     eventually("the schema is in force", SOON, async || {
         let object = manifest("probe", "").replace("azure\n", "oracle\n");
-        let args = ["apply", "--dry-run=server", "--namespace", &env.namespace, "-f", "-"];
+        let args = [
+            "apply",
+            "--dry-run=server",
+            "--namespace",
+            &env.namespace,
+            "-f",
+            "-",
+        ];
         Ok(env.control.kubectl_stdin(&args, &object).await?.status == lax)
     })
     .await
@@ -38,38 +51,68 @@ async fn what_cannot_be_read_is_told_once() -> Result<()> {
     let operator = world.operator().await?;
     world.active("{ interval: 5s, proofTTL: 1m }").await?;
 
-    let crd = env.control.kubectl(&["get", "crd", CRD, "-o", "json"]).await?.success()?;
+    let crd = env
+        .control
+        .kubectl(&["get", "crd", CRD, "-o", "json"])
+        .await?
+        .success()?;
     let crd: Value = serde_json::from_str(&crd)?;
     let strict = crd
         .pointer("/spec/versions/0/schema/openAPIV3Schema/properties/spec")
         .context("no schema")?
         .clone();
-    schema(env, &json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true }), true).await?;
+    schema(
+        env,
+        &json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true }),
+        true,
+    )
+    .await?;
     let old = manifest("old", "").replace("provider: azure\n", "provider: oracle\n");
     env.apply(&old).await?.success()?;
     schema(env, &strict, false).await?;
 
     let told = wait_row(env, "old", UNREADABLE, SOON).await?;
-    let message = told["status"]["conditions"][0]["message"].as_str().unwrap_or_default();
-    ensure!(message.contains("cannot read") && !message.contains("oracle"), "{message}");
+    let message = told["status"]["conditions"][0]["message"]
+        .as_str()
+        .unwrap_or_default();
+    ensure!(
+        message.contains("cannot read") && !message.contains("oracle"),
+        "{message}"
+    );
     let before = writes(env)?;
     throughout(Duration::from_secs(10), async || {
         let now = writes(env)?;
-        ensure!(now == before, "written again: {:?}", now.get(before.len()..));
+        ensure!(
+            now == before,
+            "written again: {:?}",
+            now.get(before.len()..)
+        );
         Ok(())
     })
     .await?;
-    ensure!(seen::row(&env.tenant("acme").await?) == ACTIVE, "others are served meanwhile");
+    ensure!(
+        seen::row(&env.tenant("acme").await?) == ACTIVE,
+        "others are served meanwhile"
+    );
 
     // Wiped, it is told again; after a restart there is nothing new to say.
-    patch(env, "old", true, "json", r#"[{"op":"remove","path":"/status"}]"#).await?;
+    patch(
+        env,
+        "old",
+        true,
+        "json",
+        r#"[{"op":"remove","path":"/status"}]"#,
+    )
+    .await?;
     wait_row(env, "old", UNREADABLE, SOON).await?;
     operator.terminate().await?;
     let before = (writes(env)?, env.tenant("old").await?);
     let operator = world.operator().await?;
     eventually("the new process has seen it", SOON, async || {
         let metrics = operator.metrics().await?;
-        let line = metrics.lines().find(|line| line.contains("reconciles_total{outcome=\"malformed\"}"));
+        let line = metrics
+            .lines()
+            .find(|line| line.contains("reconciles_total{outcome=\"malformed\"}"));
         Ok(line.is_some_and(|line| !line.ends_with(" 0")))
     })
     .await?;

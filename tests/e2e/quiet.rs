@@ -30,7 +30,9 @@ async fn a_verified_tenant_is_checked_for_a_minute_without_a_write() -> Result<(
     world.active("{ interval: 5s, proofTTL: 1m }").await?;
     let before = settled(&world).await?;
     ensure!(
-        before.iter().any(|write| write.contains("tenantkmses/status")),
+        before
+            .iter()
+            .any(|write| write.contains("tenantkmses/status")),
         "the audit log shows the operator's writes: {before:?}"
     );
     let object = world.env.tenant("acme").await?;
@@ -39,7 +41,11 @@ async fn a_verified_tenant_is_checked_for_a_minute_without_a_write() -> Result<(
 
     throughout(MINUTE, async || {
         let now = writes(&world.env)?;
-        ensure!(now == before, "written meanwhile: {:?}", now.get(before.len()..));
+        ensure!(
+            now == before,
+            "written meanwhile: {:?}",
+            now.get(before.len()..)
+        );
         Ok(())
     })
     .await?;
@@ -70,7 +76,11 @@ async fn a_verified_tenant_is_checked_for_a_minute_without_a_write() -> Result<(
     .await?;
     throughout(Duration::from_secs(5), async || {
         let now = writes(&world.env)?;
-        ensure!(now == before, "written by the new process: {:?}", now.get(before.len()..));
+        ensure!(
+            now == before,
+            "written by the new process: {:?}",
+            now.get(before.len()..)
+        );
         Ok(())
     })
     .await?;
@@ -96,7 +106,11 @@ async fn a_no_that_stays_the_same_is_written_once() -> Result<()> {
     // A sealed tenant is tried every 30 s; each answer has another request id.
     throughout(MINUTE, async || {
         let now = writes(&world.env)?;
-        ensure!(now == before, "written meanwhile: {:?}", now.get(before.len()..));
+        ensure!(
+            now == before,
+            "written meanwhile: {:?}",
+            now.get(before.len()..)
+        );
         Ok(())
     })
     .await?;

@@ -26,7 +26,11 @@ async fn handled(world: &World, field: &str, value: &str) -> Result<Value> {
     let done = |object: &Value| object["status"]["handledRequests"][field] == value;
     let object = world.env.wait("acme", &what, SOON, done).await?;
     let stored = record(&world.env, "acme").await?;
-    ensure!(stored.body["handled"][field] == value, "on record: {:?}", stored.body);
+    ensure!(
+        stored.body["handled"][field] == value,
+        "on record: {:?}",
+        stored.body
+    );
     Ok(object)
 }
 
@@ -40,7 +44,10 @@ async fn a_verification_is_made_once_for_each_new_value() -> Result<()> {
     ask(&world, VERIFY, "2030-01-01T00:00:00Z").await?;
     handled(&world, "verifyRequestedAt", "2030-01-01T00:00:00Z").await?;
     let once = calls(&world.env);
-    ensure!(once.wraps == before.wraps + 1 && once.unwraps == before.unwraps + 1, "{once:?}");
+    ensure!(
+        once.wraps == before.wraps + 1 && once.unwraps == before.unwraps + 1,
+        "{once:?}"
+    );
 
     // Many people ask at once: they are answered together, by attempts at least 5 s apart.
     for number in 0..8 {
@@ -59,13 +66,23 @@ async fn a_verification_is_made_once_for_each_new_value() -> Result<()> {
     ensure!(asked.len() <= 4, "{} attempts for nine values", asked.len());
     for pair in asked.windows(2) {
         let pause = pair[1].duration_since(pair[0]);
-        ensure!(pause >= Duration::from_millis(4_500), "only {pause:?} between two");
+        ensure!(
+            pause >= Duration::from_millis(4_500),
+            "only {pause:?} between two"
+        );
     }
 
     // The same value again, and the annotation taken away, ask for nothing.
     let quiet = calls(&world.env);
     ask(&world, VERIFY, "burst-7").await?;
-    patch(&world.env, "acme", false, "merge", r#"{"metadata":{"labels":{"touched":"yes"}}}"#).await?;
+    patch(
+        &world.env,
+        "acme",
+        false,
+        "merge",
+        r#"{"metadata":{"labels":{"touched":"yes"}}}"#,
+    )
+    .await?;
     patch(
         &world.env,
         "acme",
@@ -75,7 +92,11 @@ async fn a_verification_is_made_once_for_each_new_value() -> Result<()> {
     )
     .await?;
     throughout(Duration::from_secs(7), async || {
-        ensure!(calls(&world.env) == quiet, "{:?} of {quiet:?}", calls(&world.env));
+        ensure!(
+            calls(&world.env) == quiet,
+            "{:?} of {quiet:?}",
+            calls(&world.env)
+        );
         Ok(())
     })
     .await?;
@@ -92,7 +113,10 @@ async fn a_verification_is_made_once_for_each_new_value() -> Result<()> {
     .await?;
     throughout(Duration::from_secs(7), async || {
         let now = calls(&world.env);
-        ensure!(now.wraps == quiet.wraps + 1 && now.tokens == quiet.tokens + 1, "{now:?}");
+        ensure!(
+            now.wraps == quiet.wraps + 1 && now.tokens == quiet.tokens + 1,
+            "{now:?}"
+        );
         Ok(())
     })
     .await?;
@@ -122,7 +146,11 @@ async fn an_unseal_is_tried_now_and_works_only_when_the_customer_agrees() -> Res
         if round == 0 {
             ask(&world, UNSEAL, "too-early").await?;
             let object = handled(&world, "unsealRequestedAt", "too-early").await?;
-            ensure!(seen::reason(&object, "Sealed") == "KeyDisabled", "{}", seen::row(&object));
+            ensure!(
+                seen::reason(&object, "Sealed") == "KeyDisabled",
+                "{}",
+                seen::row(&object)
+            );
         }
 
         world.key.enable();
@@ -134,7 +162,11 @@ async fn an_unseal_is_tried_now_and_works_only_when_the_customer_agrees() -> Res
         // The seal's own schedule may have come first once; a second success was not needed.
         let now = calls(&world.env);
         let tries = now.unwraps - before.unwraps;
-        ensure!(tries == 1, "{tries} successes to unseal after {:?}", asked.elapsed());
+        ensure!(
+            tries == 1,
+            "{tries} successes to unseal after {:?}",
+            asked.elapsed()
+        );
     }
     let epoch = record(&world.env, "acme").await?.body["sealEpoch"].clone();
     ensure!(epoch == 4, "an unseal leaves the epoch: {epoch}");
@@ -174,9 +206,16 @@ async fn strange_values_are_carried_out_once_and_never_repeated() -> Result<()> 
         }
         let stored = record(&world.env, "acme").await?;
         ensure!(stored.body["handled"]["verifyRequestedAt"] == said);
-        ensure!(!stored.body.to_string().contains("canary") && !object["status"].to_string().contains("canary"));
+        ensure!(
+            !stored.body.to_string().contains("canary")
+                && !object["status"].to_string().contains("canary")
+        );
         let now = calls(&world.env);
-        ensure!(now.wraps == before.wraps + 1, "{} attempts", now.wraps - before.wraps);
+        ensure!(
+            now.wraps == before.wraps + 1,
+            "{} attempts",
+            now.wraps - before.wraps
+        );
         ensure!(seen::row(&object) == ACTIVE, "{}", seen::row(&object));
     }
     Ok(())

@@ -79,7 +79,10 @@ pub fn writes(env: &Env) -> Result<Vec<String>> {
 /// One line for one row of the design's table, such as
 /// `Active: Ready=True Active=True Sealed=False ConfigAccepted=True`, with what is going on.
 pub fn row(object: &Value) -> String {
-    let mut row = object["status"]["phase"].as_str().unwrap_or("none").to_owned();
+    let mut row = object["status"]["phase"]
+        .as_str()
+        .unwrap_or("none")
+        .to_owned();
     let listed = object["status"]["conditions"].as_array();
     let conditions: Vec<&Value> = listed.into_iter().flatten().collect();
     row.push(':');
@@ -135,7 +138,10 @@ pub async fn eventually(
 }
 
 /// Looks for the whole window whether `check` ever fails: for claims that something does not happen.
-pub async fn throughout(window: Duration, mut check: impl AsyncFnMut() -> Result<()>) -> Result<()> {
+pub async fn throughout(
+    window: Duration,
+    mut check: impl AsyncFnMut() -> Result<()>,
+) -> Result<()> {
     let deadline = Instant::now() + window;
     let mut ticks = Box::pin(ticks());
     while ticks.next().await.is_some() && Instant::now() < deadline {
@@ -145,10 +151,13 @@ pub async fn throughout(window: Duration, mut check: impl AsyncFnMut() -> Result
 }
 
 fn ticks() -> impl futures::Stream<Item = ()> {
-    futures::stream::unfold(tokio::time::interval(Duration::from_millis(200)), |mut ticks| async {
-        ticks.tick().await;
-        Some(((), ticks))
-    })
+    futures::stream::unfold(
+        tokio::time::interval(Duration::from_millis(200)),
+        |mut ticks| async {
+            ticks.tick().await;
+            Some(((), ticks))
+        },
+    )
 }
 
 /// Patches the object as an administrator: `status` says whether its status or the rest.

@@ -11,7 +11,8 @@ use crate::seen::{self, calls, eventually, patch, record, throughout, wait_row};
 use crate::support::{SOON, World, manifest};
 
 const ACTIVE: &str = "Active: Ready=True Active=True Sealed=False ConfigAccepted=True";
-const SEALED: &str = "Sealed: Ready=False Active=False Sealed=True ConfigAccepted=True Stalled=True";
+const SEALED: &str =
+    "Sealed: Ready=False Active=False Sealed=True ConfigAccepted=True Stalled=True";
 const OUTAGE: &str =
     "Sealed: Ready=False Active=False Sealed=True ConfigAccepted=True Reconciling=True";
 const OPEN: &str =
@@ -27,7 +28,10 @@ const RARELY: &str = "{ interval: 150s, proofTTL: 5m }";
 const OFTEN: &str = "{ interval: 5s, proofTTL: 1m }";
 
 fn hanging(world: &World) -> u64 {
-    world.env.cloud.fault(Fault::on(&world.vault.host(), Effect::Hang))
+    world
+        .env
+        .cloud
+        .fault(Fault::on(&world.vault.host(), Effect::Hang))
 }
 
 fn observed(object: &Value) -> &Value {
@@ -41,15 +45,25 @@ async fn columns(world: &World, wide: bool) -> Result<String> {
         args.extend(["-o", "wide"]);
     }
     let text = world.env.kubectl(&args).await?.success()?;
-    let mut lines = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
-    let (heads, cells) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
+    let mut lines = text
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let (heads, cells) = (
+        lines.next().unwrap_or_default(),
+        lines.next().unwrap_or_default(),
+    );
     let mut expected = vec!["NAME", "PROVIDER", "PHASE", "REASON", "SINCE", "AGE"];
     if wide {
         expected.extend(["KEY", "IDENTITY"]);
     }
     ensure!(heads == expected, "{heads:?}");
-    let aged = |cell: &str| cell.ends_with(['s', 'm', 'h']) && cell.starts_with(|c: char| c.is_ascii_digit());
-    ensure!(cells.len() >= 6 && aged(cells[4]) && aged(cells[5]), "SINCE and AGE: {cells:?}");
+    let aged = |cell: &str| {
+        cell.ends_with(['s', 'm', 'h']) && cell.starts_with(|c: char| c.is_ascii_digit())
+    };
+    ensure!(
+        cells.len() >= 6 && aged(cells[4]) && aged(cells[5]),
+        "SINCE and AGE: {cells:?}"
+    );
     Ok([&cells[..4], &cells[6..]].concat().join(" "))
 }
 
@@ -66,25 +80,52 @@ async fn a_first_spec_is_open_then_active_and_can_be_suspended() -> Result<()> {
     let _operator = world.operator().await?;
 
     let fault = hanging(&world);
-    world.env.apply(&manifest("acme", RARELY)).await?.success()?;
+    world
+        .env
+        .apply(&manifest("acme", RARELY))
+        .await?
+        .success()?;
     let open = wait_row(&world.env, "acme", OPEN, SOON).await?;
     ensure!(*observed(&open) == -1, "{}", observed(&open));
     ensure!(columns(&world, false).await? == "acme azure Pending Verifying");
-    ensure!(!waits_for_ready(&world, "1s").await?, "ready before the first proof");
+    ensure!(
+        !waits_for_ready(&world, "1s").await?,
+        "ready before the first proof"
+    );
 
     world.env.cloud.clear_fault(fault);
-    ensure!(waits_for_ready(&world, "60s").await?, "not ready after the fault");
+    ensure!(
+        waits_for_ready(&world, "60s").await?,
+        "not ready after the fault"
+    );
     let active = wait_row(&world.env, "acme", ACTIVE, SOON).await?;
     ensure!(*observed(&active) == 1);
     ensure!(active["status"]["kekVersion"] == world.key.version().as_str());
-    ensure!(active["status"]["effective"]["interval"] == "2m30s", "{}", active["status"]["effective"]);
+    ensure!(
+        active["status"]["effective"]["interval"] == "2m30s",
+        "{}",
+        active["status"]["effective"]
+    );
     let wide = columns(&world, true).await?;
     let key = "https://acme-kv.vault.azure.net/keys/tenant-wrapping-key";
-    ensure!(wide.starts_with(&format!("acme azure Active Verified {key} ")), "{wide}");
-    ensure!(wide.contains(crate::support::CLIENT), "who was used: {wide}");
+    ensure!(
+        wide.starts_with(&format!("acme azure Active Verified {key} ")),
+        "{wide}"
+    );
+    ensure!(
+        wide.contains(crate::support::CLIENT),
+        "who was used: {wide}"
+    );
 
     // Suspended while Active: no call is made any more, and resuming needs a proof.
-    patch(&world.env, "acme", false, "merge", r#"{"spec":{"suspend":true}}"#).await?;
+    patch(
+        &world.env,
+        "acme",
+        false,
+        "merge",
+        r#"{"spec":{"suspend":true}}"#,
+    )
+    .await?;
     let row = "Suspended: Ready=False Active=False Sealed=False ConfigAccepted=True";
     let suspended = wait_row(&world.env, "acme", row, SOON).await?;
     ensure!(*observed(&suspended) == 2);
@@ -97,10 +138,20 @@ async fn a_first_spec_is_open_then_active_and_can_be_suspended() -> Result<()> {
         Ok(())
     })
     .await?;
-    patch(&world.env, "acme", false, "merge", r#"{"spec":{"suspend":false}}"#).await?;
+    patch(
+        &world.env,
+        "acme",
+        false,
+        "merge",
+        r#"{"spec":{"suspend":false}}"#,
+    )
+    .await?;
     let active = wait_row(&world.env, "acme", ACTIVE, SOON).await?;
     ensure!(*observed(&active) == 3);
-    ensure!(calls(&world.env).unwraps == counted.unwraps + 1, "resumed by one proof");
+    ensure!(
+        calls(&world.env).unwraps == counted.unwraps + 1,
+        "resumed by one proof"
+    );
     Ok(())
 }
 
@@ -111,13 +162,20 @@ async fn a_first_probe_that_fails_is_pending_and_not_sealed() -> Result<()> {
     world.vault.revoke(world.app.principal());
     world.env.apply(&manifest("acme", "")).await?.success()?;
     let failed = wait_row(&world.env, "acme", FAILED, SOON).await?;
-    ensure!(*observed(&failed) == 1, "a refusal is a decision: {}", observed(&failed));
+    ensure!(
+        *observed(&failed) == 1,
+        "a refusal is a decision: {}",
+        observed(&failed)
+    );
     ensure!(failed["status"]["sealedSince"].is_null());
     ensure!(failed["status"]["lastVerifyError"]["reason"] == "AccessDenied");
     ensure!(columns(&world, false).await? == "acme azure Pending AccessDenied");
     ensure!(!waits_for_ready(&world, "1s").await?);
     let stored = record(&world.env, "acme").await?.body;
-    ensure!(stored["claim"].is_null() && stored["sealEpoch"] == 0, "{stored}");
+    ensure!(
+        stored["claim"].is_null() && stored["sealEpoch"] == 0,
+        "{stored}"
+    );
 
     // It is tried again by itself, every 30 s.
     world.vault.grant(world.app.principal(), Scope::Vault);
@@ -148,11 +206,19 @@ async fn a_new_spec_is_refused_or_undecided_while_the_verified_one_stays() -> Re
     let other = world.env.cloud.vault("acme-other", &directory);
     other.create_key("tenant-wrapping-key");
     other.grant(world.app.principal(), Scope::Vault);
-    let fault = world.env.cloud.fault(Fault::on(&other.host(), Effect::Hang));
-    let key = json!({ "spec": { "kmsKeyRef": format!("{}/keys/tenant-wrapping-key", other.url()) } });
+    let fault = world
+        .env
+        .cloud
+        .fault(Fault::on(&other.host(), Effect::Hang));
+    let key =
+        json!({ "spec": { "kmsKeyRef": format!("{}/keys/tenant-wrapping-key", other.url()) } });
     patch(&world.env, "acme", false, "merge", &key.to_string()).await?;
     let undecided = wait_row(&world.env, "acme", UNDECIDED, SOON).await?;
-    ensure!(*observed(&undecided) == 2, "not decided yet: {}", observed(&undecided));
+    ensure!(
+        *observed(&undecided) == 2,
+        "not decided yet: {}",
+        observed(&undecided)
+    );
     ensure!(!waits_for_ready(&world, "1s").await?);
     let old = world.env.cloud.count(&world.vault.host(), "unwrapkey");
     eventually("the old spec is proved meanwhile", SOON, async || {
@@ -162,16 +228,30 @@ async fn a_new_spec_is_refused_or_undecided_while_the_verified_one_stays() -> Re
     // Also after its first attempt has ended without an answer.
     world
         .env
-        .wait_condition("acme", "ConfigAccepted", "Unknown", Some("Unreachable"), SOON)
+        .wait_condition(
+            "acme",
+            "ConfigAccepted",
+            "Unknown",
+            Some("Unreachable"),
+            SOON,
+        )
         .await?;
     ensure!(seen::row(&world.env.tenant("acme").await?) == UNDECIDED);
-    ensure!(record(&world.env, "acme").await? == before, "nothing of it is on record");
+    ensure!(
+        record(&world.env, "acme").await? == before,
+        "nothing of it is on record"
+    );
 
     world.env.cloud.clear_fault(fault);
     let active = wait_row(&world.env, "acme", ACTIVE, 3 * SOON).await?;
     ensure!(*observed(&active) == 3);
     let stored = record(&world.env, "acme").await?.body;
-    ensure!(stored["claim"].as_str().is_some_and(|claim| claim.contains("acme-other")), "{stored}");
+    ensure!(
+        stored["claim"]
+            .as_str()
+            .is_some_and(|claim| claim.contains("acme-other")),
+        "{stored}"
+    );
     Ok(())
 }
 
@@ -187,15 +267,34 @@ async fn sealed_by_denial_and_suspended_meanwhile_stays_sealed() -> Result<()> {
     let since = sealed["status"]["sealedSince"].clone();
     ensure!(since.is_string());
 
-    patch(&world.env, "acme", false, "merge", r#"{"spec":{"suspend":true}}"#).await?;
+    patch(
+        &world.env,
+        "acme",
+        false,
+        "merge",
+        r#"{"spec":{"suspend":true}}"#,
+    )
+    .await?;
     let row = "Suspended: Ready=False Active=False Sealed=True ConfigAccepted=True";
     let suspended = wait_row(&world.env, "acme", row, SOON).await?;
-    ensure!(suspended["status"]["sealedSince"] == since, "the seal is kept");
+    ensure!(
+        suspended["status"]["sealedSince"] == since,
+        "the seal is kept"
+    );
     world.key.enable();
     let counted = calls(&world.env);
-    patch(&world.env, "acme", false, "merge", r#"{"spec":{"suspend":null}}"#).await?;
+    patch(
+        &world.env,
+        "acme",
+        false,
+        "merge",
+        r#"{"spec":{"suspend":null}}"#,
+    )
+    .await?;
     let active = wait_row(&world.env, "acme", ACTIVE, SOON).await?;
-    ensure!(calls(&world.env).unwraps > counted.unwraps && active["status"]["sealedSince"].is_null());
+    ensure!(
+        calls(&world.env).unwraps > counted.unwraps && active["status"]["sealedSince"].is_null()
+    );
     Ok(())
 }
 
@@ -205,11 +304,19 @@ async fn sealed_by_an_outage_once_the_proof_is_too_old() -> Result<()> {
     let _operator = world.operator().await?;
     world.active(OFTEN).await?;
     hanging(&world);
-    let proved = world.env.cloud.calls().into_iter().rfind(|call| call.operation == "wrapkey" && call.status == 200);
+    let proved = world
+        .env
+        .cloud
+        .calls()
+        .into_iter()
+        .rfind(|call| call.operation == "wrapkey" && call.status == 200);
     let proved = proved.expect("the proof of the active tenant").at;
     let sealed = wait_row(&world.env, "acme", OUTAGE, Duration::from_secs(80)).await?;
     let after = proved.elapsed()?;
-    ensure!((58..=68).contains(&after.as_secs()), "sealed {after:?} after the last proof");
+    ensure!(
+        (58..=68).contains(&after.as_secs()),
+        "sealed {after:?} after the last proof"
+    );
     ensure!(seen::reason(&sealed, "Sealed") == "Unreachable");
     ensure!(columns(&world, false).await? == "acme azure Sealed Unreachable");
     world.env.cloud.clear_faults();

@@ -16,7 +16,9 @@ async fn a_customer_revokes_and_gives_back() -> Result<()> {
         .env
         .wait_condition("acme", "Sealed", "True", Some("AccessDenied"), SOON)
         .await?;
-    let message = sealed["status"]["conditions"][0]["message"].as_str().unwrap_or_default();
+    let message = sealed["status"]["conditions"][0]["message"]
+        .as_str()
+        .unwrap_or_default();
     assert!(message.contains("az role assignment create"), "{message}");
     assert!(sealed["status"]["sealedSince"].is_string());
 

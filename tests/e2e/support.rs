@@ -34,7 +34,12 @@ impl World {
         vault.grant(&app.principal(), Scope::Vault);
         env.set_secret(VARIABLE, SECRET);
         env.write_config(&policy(&env.namespace));
-        Ok(Self { env, app, vault, key })
+        Ok(Self {
+            env,
+            app,
+            vault,
+            key,
+        })
     }
 
     /// The operator, ready.

@@ -1,10 +1,13 @@
 //! What this process knows of one tenant, and what follows from it. Pure: answers, the spec and
 //! the time go in; attempts to make, records and reports to write come out.
 
+mod epochs;
+mod view;
+
 use jiff::Timestamp;
 
-use super::candidate::{Candidate, Verdict};
-use super::report::{View, verify_error};
+use self::epochs::Epochs;
+use super::candidate::Candidate;
 use super::requests::Asked;
 use crate::api::{Effective, HandledRequests, TenantKms, TenantKmsSpec, TenantKmsStatus};
 use crate::clock::Moment;
@@ -46,6 +49,7 @@ pub struct Tenant {
     pub stored: Option<Stored>,
     pub unusable: Option<Failure>,
     seal: Option<Seal>,
+    epochs: Epochs,
     candidate: Option<Candidate>,
     pub proved: Option<Proved>,
     suspended: bool,
@@ -65,6 +69,7 @@ impl Tenant {
             stored: None,
             unusable: None,
             seal: None,
+            epochs: Epochs::default(),
             candidate: None,
             proved: None,
             suspended: false,
@@ -81,8 +86,11 @@ impl Tenant {
     pub fn take_record(&mut self, stored: Stored, now: Moment) {
         self.unusable = None;
         match (&stored.record.applied, &self.seal) {
-            (Some(applied), None) => self.seal = Some(Seal::new(timing(&applied.spec), now)),
-            (None, Some(_)) => self.seal = None,
+            (Some(applied), None) => {
+                let timing = timing(&applied.spec);
+                self.replace_seal(Some(Seal::new(timing, now)));
+            }
+            (None, Some(_)) => self.replace_seal(None),
             _ => {}
         }
         self.stored = Some(stored);
@@ -97,7 +105,7 @@ impl Tenant {
     /// Somebody else changed the record: everything that rested on it is forgotten.
     pub fn forget_record(&mut self) {
         self.stored = None;
-        self.seal = None;
+        self.replace_seal(None);
         self.candidate = None;
         self.proved = None;
     }
@@ -169,7 +177,8 @@ impl Tenant {
         if !suspended && self.suspended {
             // Resuming needs a proof: begin like a process without one.
             if let (Some(applied), true) = (self.applied(), self.seal.is_some()) {
-                self.seal = Some(Seal::new(timing(&applied.spec), now));
+                let timing = timing(&applied.spec);
+                self.replace_seal(Some(Seal::new(timing, now)));
             }
             if let Some(candidate) = &mut self.candidate {
                 candidate.request(now);
@@ -200,6 +209,7 @@ impl Tenant {
             // Asked for while this attempt was under way: the answer may be older than the wish.
             seal.request(now, self.asked.unseal_pending());
         }
+        self.count_seals();
         transition
     }
 
@@ -247,6 +257,7 @@ impl Tenant {
         let seal = self.seal.get_or_insert_with(|| Seal::new(timing, now));
         seal.set_timing(timing);
         let transition = seal.adopt_proof(proved.started, now);
+        self.count_seals();
         self.last_success = Some((proved.success, proved.started.timestamp()));
         self.stored = Some(stored);
         self.candidate = None;
@@ -255,14 +266,43 @@ impl Tenant {
         transition
     }
 
+    fn replace_seal(&mut self, seal: Option<Seal>) {
+        self.seal = seal;
+        self.epochs.another_seal();
+    }
+
+    fn count_seals(&mut self) {
+        if let Some(seal) = &self.seal {
+            let stored = self.stored.as_ref();
+            let sealed_before = stored.is_some_and(|stored| stored.record.sealed.is_some());
+            self.epochs.count(seal, sealed_before);
+        }
+    }
+
+    /// What time alone has changed.
+    pub fn tick(&mut self, now: Moment, jitter: f64) -> Option<Transition> {
+        if self.suspended {
+            return None;
+        }
+        let transition = self.seal.as_mut()?.tick(now, jitter);
+        self.count_seals();
+        transition
+    }
+
+    /// The wanted record is stored.
+    pub fn recorded(&mut self, stored: Stored, now: Moment) {
+        self.epochs.recorded();
+        self.take_record(stored, now);
+    }
+
     /// The record as it should be; equal to the stored one when nothing is to be written.
     pub fn wanted_record(&self, now: Moment) -> Option<Record> {
         let stored = &self.stored.as_ref()?.record;
         let mut wanted = stored.clone();
         wanted.handled = self.asked.handled(&stored.handled);
+        wanted.seal_epoch += self.epochs.due();
         match self.seal.as_ref().map(Seal::state) {
             Some(State::Sealed { since, .. }) if stored.sealed.is_none() => {
-                wanted.seal_epoch += 1;
                 wanted.sealed = Some(SealedSince {
                     since: since.timestamp().min(now.timestamp()),
                     reason: self
@@ -288,67 +328,6 @@ impl Tenant {
             .map_or(&NONE, |stored| &stored.record.handled)
     }
 
-    /// Whether there is anything to report that is not already said. A fresh process changes
-    /// nothing before its first verdict, unless the object has no status at all.
-    pub fn may_report(&self, observed: Option<&TenantKmsStatus>) -> bool {
-        let undecided = |seal: &Seal| matches!(seal.state(), State::Undecided);
-        let blank = observed.is_none_or(|status| status.phase.is_none());
-        let fresh = self.reported.is_none() || self.seal.as_ref().is_some_and(undecided);
-        let open = self.seal.as_ref().is_some_and(undecided)
-            || self
-                .candidate
-                .as_ref()
-                .is_some_and(|one| *one.verdict() == Verdict::Open);
-        blank || self.suspended || self.unusable.is_some() || !(fresh && open)
-    }
-
-    pub fn view(&self, now: Moment) -> View<'_> {
-        let record = self.stored.as_ref().map(|stored| &stored.record);
-        let decided = self
-            .applied()
-            .filter(|applied| applied.object_uid == self.object_uid)
-            .map_or(-1, |applied| applied.generation);
-        let reported = self
-            .reported
-            .as_ref()
-            .and_then(|old| old.observed_generation);
-        View {
-            generation: self.generation,
-            decided: decided.max(reported.unwrap_or(-1)).min(self.generation),
-            suspended: self.suspended,
-            seal: self.seal.as_ref().map(Seal::state),
-            seal_failure: self.seal.as_ref().and_then(Seal::failure),
-            candidate: self.candidate.as_ref().map(Candidate::verdict),
-            unusable: self.unusable.as_ref(),
-            last_failure: self.last_failure(),
-            sealed_since: record
-                .and_then(|record| record.sealed.as_ref())
-                .map(|sealed| sealed.since),
-            last_verified: self.last_success.as_ref().map(|(_, at)| *at),
-            identity: self
-                .last_success
-                .as_ref()
-                .map(|(one, _)| one.identity.as_str()),
-            kek_version: self
-                .last_success
-                .as_ref()
-                .map(|(one, _)| one.kek_version.as_str()),
-            effective: self.effective.as_ref(),
-            handled: self.handled(),
-            now: now.timestamp(),
-        }
-    }
-
-    fn last_failure(&self) -> Option<(&Failure, Timestamp)> {
-        if let Some((failure, at)) = &self.candidate_failure {
-            return Some((failure, *at));
-        }
-        self.seal
-            .as_ref()
-            .and_then(Seal::last_failure)
-            .map(|(failure, at)| (failure, at.timestamp()))
-    }
-
     /// When a request that waits for its turn may be begun.
     pub fn next_request(&self, now: Moment) -> Option<std::time::Duration> {
         self.asked.next(now)
@@ -359,15 +338,6 @@ impl Tenant {
         if let Some(candidate) = &mut self.candidate {
             candidate.request(now);
         }
-    }
-
-    /// A status that is not decided anew, with what went wrong last.
-    pub fn with_last_failure(&self, mut observed: TenantKmsStatus) -> TenantKmsStatus {
-        if let Some((failure, at)) = self.last_failure() {
-            let known = observed.last_verify_error.take();
-            observed.last_verify_error = Some(verify_error(failure, at, known.as_ref()));
-        }
-        observed
     }
 }
 

@@ -1,0 +1,108 @@
+//! How many seals the record's seal epoch does not count yet. Every seal raises the epoch, also one
+//! that was over before it could be written: tokens carry the epoch, and none may revive.
+
+use crate::seal::{Seal, State};
+
+#[derive(Debug, Default)]
+pub struct Epochs {
+    due: u64,
+    /// Of the present `Seal`.
+    counted: u64,
+    decided: bool,
+}
+
+impl Epochs {
+    pub fn due(&self) -> u64 {
+        self.due
+    }
+
+    pub fn recorded(&mut self) {
+        self.due = 0;
+    }
+
+    /// Counting begins anew, as a `Seal` does; what is due stays due.
+    pub fn another_seal(&mut self) {
+        self.counted = 0;
+        self.decided = false;
+    }
+
+    /// Counts the seals since the last call. A fresh `Seal` that finds the tenant still sealed, as
+    /// the record says, has not sealed it again.
+    pub fn count(&mut self, seal: &Seal, sealed_before: bool) {
+        let first = !self.decided && !matches!(seal.state(), State::Undecided);
+        self.decided |= first;
+        let mut new = seal.seals().saturating_sub(self.counted);
+        self.counted = seal.seals();
+        if first && sealed_before {
+            new = new.saturating_sub(1);
+        }
+        self.due += new;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::api::{Reason, Timing};
+    use crate::clock::Moment;
+    use crate::provider::Failure;
+
+    fn at(seconds: u64) -> Moment {
+        Moment {
+            boot: Duration::from_secs(seconds),
+            wall: Duration::from_secs(1_000_000 + seconds),
+        }
+    }
+
+    /// A seal that has said no twice by `seconds` + 3.
+    fn sealed(seal: &mut Seal, seconds: u64) {
+        for second in [seconds, seconds + 2] {
+            seal.tick(at(second), 0.0);
+            seal.request(at(second), false);
+            let attempt = seal.begin(at(second));
+            let no = Failure::denial(Reason::AccessDenied, "no");
+            seal.finish(attempt, Err(no), at(second), 0.0);
+        }
+        assert!(matches!(seal.state(), State::Sealed { .. }));
+    }
+
+    fn fresh() -> Seal {
+        let timing = Timing {
+            interval: Duration::from_secs(30),
+            proof_ttl: Duration::from_mins(5),
+        };
+        Seal::new(timing, at(1))
+    }
+
+    #[test]
+    fn each_seal_counts_once_whoever_wrote_it() {
+        let (mut epochs, mut seal) = (Epochs::default(), fresh());
+        sealed(&mut seal, 1);
+        epochs.count(&seal, false);
+        epochs.count(&seal, false);
+        assert_eq!(epochs.due(), 1);
+        epochs.recorded();
+        epochs.count(&seal, true);
+        assert_eq!(epochs.due(), 0);
+    }
+
+    #[test]
+    fn a_fresh_process_that_finds_a_seal_has_not_made_it() {
+        let (mut epochs, mut seal) = (Epochs::default(), fresh());
+        sealed(&mut seal, 1);
+        epochs.count(&seal, true);
+        assert_eq!(epochs.due(), 0);
+    }
+
+    #[test]
+    fn what_was_not_written_stays_due_when_counting_begins_anew() {
+        let (mut epochs, mut seal) = (Epochs::default(), fresh());
+        sealed(&mut seal, 1);
+        epochs.count(&seal, false);
+        epochs.another_seal();
+        epochs.count(&fresh(), false);
+        assert_eq!(epochs.due(), 1);
+    }
+}

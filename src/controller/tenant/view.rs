@@ -1,0 +1,83 @@
+//! What there is to report of a tenant.
+
+use jiff::Timestamp;
+
+use super::Tenant;
+use crate::api::TenantKmsStatus;
+use crate::clock::Moment;
+use crate::controller::candidate::{Candidate, Verdict};
+use crate::controller::report::{View, verify_error};
+use crate::provider::Failure;
+use crate::seal::{Seal, State};
+
+impl Tenant {
+    /// Whether there is anything to report that is not already said. A fresh process changes
+    /// nothing before its first verdict, unless the object has no status at all.
+    pub fn may_report(&self, observed: Option<&TenantKmsStatus>) -> bool {
+        let undecided = |seal: &Seal| matches!(seal.state(), State::Undecided);
+        let blank = observed.is_none_or(|status| status.phase.is_none());
+        let fresh = self.reported.is_none() || self.seal.as_ref().is_some_and(undecided);
+        let open = self.seal.as_ref().is_some_and(undecided)
+            || self
+                .candidate
+                .as_ref()
+                .is_some_and(|one| *one.verdict() == Verdict::Open);
+        blank || self.suspended || self.unusable.is_some() || !(fresh && open)
+    }
+
+    pub fn view(&self, now: Moment) -> View<'_> {
+        let record = self.stored.as_ref().map(|stored| &stored.record);
+        let decided = self
+            .applied()
+            .filter(|applied| applied.object_uid == self.object_uid)
+            .map_or(-1, |applied| applied.generation);
+        let reported = self
+            .reported
+            .as_ref()
+            .and_then(|old| old.observed_generation);
+        View {
+            generation: self.generation,
+            decided: decided.max(reported.unwrap_or(-1)).min(self.generation),
+            suspended: self.suspended,
+            seal: self.seal.as_ref().map(Seal::state),
+            seal_failure: self.seal.as_ref().and_then(Seal::failure),
+            candidate: self.candidate.as_ref().map(Candidate::verdict),
+            unusable: self.unusable.as_ref(),
+            last_failure: self.last_failure(),
+            sealed_since: record
+                .and_then(|record| record.sealed.as_ref())
+                .map(|sealed| sealed.since),
+            last_verified: self.last_success.as_ref().map(|(_, at)| *at),
+            identity: self
+                .last_success
+                .as_ref()
+                .map(|(one, _)| one.identity.as_str()),
+            kek_version: self
+                .last_success
+                .as_ref()
+                .map(|(one, _)| one.kek_version.as_str()),
+            effective: self.effective.as_ref(),
+            handled: self.handled(),
+            now: now.timestamp(),
+        }
+    }
+
+    fn last_failure(&self) -> Option<(&Failure, Timestamp)> {
+        if let Some((failure, at)) = &self.candidate_failure {
+            return Some((failure, *at));
+        }
+        self.seal
+            .as_ref()
+            .and_then(Seal::last_failure)
+            .map(|(failure, at)| (failure, at.timestamp()))
+    }
+
+    /// A status that is not decided anew, with what went wrong last.
+    pub fn with_last_failure(&self, mut observed: TenantKmsStatus) -> TenantKmsStatus {
+        if let Some((failure, at)) = self.last_failure() {
+            let known = observed.last_verify_error.take();
+            observed.last_verify_error = Some(verify_error(failure, at, known.as_ref()));
+        }
+        observed
+    }
+}
