@@ -71,9 +71,11 @@ impl Answer {
         self.body
     }
 
-    /// The service's id of this request, for its support. Not vetted.
+    /// The service's id of this request, for its support. Azure's are GUIDs; anything else might
+    /// be what a stranger in between was told, a secret included.
     pub fn request_id(&self) -> Option<&str> {
         self.header("x-ms-request-id")
+            .filter(|id| super::is_guid(id))
     }
 
     /// `Retry-After` in seconds or as a date, or the Azure forms in milliseconds.

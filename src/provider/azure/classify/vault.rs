@@ -86,6 +86,8 @@ pub fn vault(
             }
         }
     };
+    // Key Vault's codes are words without any sign; what a secret looks like is none.
+    let code = code.filter(|code| code.bytes().all(|b| b.is_ascii_alphanumeric()));
     failure
         .with_code(code)
         .with_request_id(answer.request_id())
