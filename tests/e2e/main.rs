@@ -3,6 +3,7 @@
 
 mod admission;
 mod answers;
+mod canary;
 mod forged;
 mod lifecycle;
 mod malformed;
