@@ -27,7 +27,10 @@ struct Place {
 }
 
 fn place(name: &str, text: impl Into<Vec<u8>>) -> Place {
-    Place { name: name.to_owned(), text: text.into() }
+    Place {
+        name: name.to_owned(),
+        text: text.into(),
+    }
 }
 
 /// What is looked for: each value as it is and as a form would carry it, and of a token the
@@ -62,7 +65,11 @@ fn found(places: &[Place], needles: &[Vec<u8>]) -> Vec<String> {
             starts[start(two)] && needles.iter().any(|one| place.text[at..].starts_with(one))
         })?;
         let around = &place.text[at.saturating_sub(80)..place.text.len().min(at + 40)];
-        Some(format!("{}: {}", place.name, String::from_utf8_lossy(around)))
+        Some(format!(
+            "{}: {}",
+            place.name,
+            String::from_utf8_lossy(around)
+        ))
     };
     places.iter().filter_map(hit).collect()
 }
@@ -86,9 +93,16 @@ fn etcd(folder: &Path, into: &mut Vec<Place>) -> Result<()> {
 fn echoes(echo: &str) -> Vec<Effect> {
     let dirty = format!("{echo}\u{1b}[31m\r\n\u{0}\u{7}<script>{echo}</script>'; rm -rf / #");
     let headers = |value: &str| {
-        ["x-ms-request-id", "www-authenticate", "x-ms-keyvault-region", "location", "server", "date"]
-            .map(|name| (name.to_owned(), value.to_owned()))
-            .to_vec()
+        [
+            "x-ms-request-id",
+            "www-authenticate",
+            "x-ms-keyvault-region",
+            "location",
+            "server",
+            "date",
+        ]
+        .map(|name| (name.to_owned(), value.to_owned()))
+        .to_vec()
     };
     let vault = json!({ "error": {
         "code": dirty, "message": dirty, "innererror": { "code": dirty, "message": dirty },
@@ -119,13 +133,20 @@ fn echoes(echo: &str) -> Vec<Effect> {
         answer(400, &vault, PLAIN, None),
         answer(403, &forbidden, PLAIN, None),
         answer(400, &entra, PLAIN, None),
-        answer(401, &vault, echo.split(' ').next().unwrap_or_default(), None),
+        answer(
+            401,
+            &vault,
+            echo.split(' ').next().unwrap_or_default(),
+            None,
+        ),
         answer(429, &dirty, SECRET, Some(PLAIN)),
         answer(500, &dirty, WRONG, None),
         body(&key),
         body(&dirty),
         body(&entra),
-        Effect::Redirect(format!("https://evil.example/?token={PLAIN}&secret={SECRET}")),
+        Effect::Redirect(format!(
+            "https://evil.example/?token={PLAIN}&secret={SECRET}"
+        )),
         Effect::BigBody(10 << 20),
         Effect::Hang,
     ]
@@ -135,7 +156,10 @@ fn echoes(echo: &str) -> Vec<Effect> {
 async fn all_failed(world: &World, names: &[String]) -> Result<()> {
     for name in names {
         let failed = |object: &Value| object["status"]["lastVerifyError"].is_object();
-        world.env.wait(name, "a failure is reported", 2 * SOON, failed).await?;
+        world
+            .env
+            .wait(name, "a failure is reported", 2 * SOON, failed)
+            .await?;
     }
     Ok(())
 }
@@ -163,12 +187,14 @@ async fn provoke(world: &World) -> Result<(Vec<Operator>, Vec<String>)> {
         names.push(name);
     }
     for name in &names {
-        env.wait_condition(name, "Active", "True", None, 2 * SOON).await?;
+        env.wait_condition(name, "Active", "True", None, 2 * SOON)
+            .await?;
     }
     let echo = format!("{} {SECRET} {PLAIN}", env.cloud.issued().join(" "));
     ensure!(echo.matches("eyJ").count() >= names.len(), "tokens to echo");
     for (name, effect) in names.iter().zip(echoes(&echo)) {
-        env.cloud.fault(Fault::on(&format!("{name}.vault.azure.net"), effect));
+        env.cloud
+            .fault(Fault::on(&format!("{name}.vault.azure.net"), effect));
     }
     all_failed(world, &names).await?;
     let metrics = json_log.metrics().await?;
@@ -177,10 +203,16 @@ async fn provoke(world: &World) -> Result<(Vec<Operator>, Vec<String>)> {
 
     // Again as text, with Entra as the one that echoes, then with a wrong and with another secret.
     let echo = format!("{} {SECRET} {PLAIN}", env.cloud.issued().join(" "));
-    let text_log = env.spawn(logging(env.operator_options(), "text").without_waiting()).await?;
-    for effect in echoes(&echo).into_iter().filter(|effect| !matches!(effect, Effect::Hang)) {
+    let text_log = env
+        .spawn(logging(env.operator_options(), "text").without_waiting())
+        .await?;
+    for effect in echoes(&echo)
+        .into_iter()
+        .filter(|effect| !matches!(effect, Effect::Hang))
+    {
         env.cloud.clear_faults();
-        env.cloud.fault(Fault::on(ENTRA_HOST, effect).operation("token"));
+        env.cloud
+            .fault(Fault::on(ENTRA_HOST, effect).operation("token"));
         let before = env.cloud.count(ENTRA_HOST, "token");
         eventually("Entra's echo was heard", 2 * SOON, async || {
             Ok(env.cloud.count(ENTRA_HOST, "token") >= before + 6)
@@ -189,15 +221,19 @@ async fn provoke(world: &World) -> Result<(Vec<Operator>, Vec<String>)> {
     }
     env.cloud.clear_faults();
     env.set_secret(VARIABLE, WRONG);
-    let rejected = |object: &Value| object["status"]["lastVerifyError"]["reason"] == "CredentialRejected";
-    env.wait(&names[0], "a wrong secret", 3 * SOON, rejected).await?;
+    let rejected =
+        |object: &Value| object["status"]["lastVerifyError"]["reason"] == "CredentialRejected";
+    env.wait(&names[0], "a wrong secret", 3 * SOON, rejected)
+        .await?;
     world.app.add_secret(PLAIN);
     env.set_secret(VARIABLE, PLAIN);
     let last = &names[names.len() - 1];
-    env.wait_condition(last, "Active", "True", None, 3 * SOON).await?;
+    env.wait_condition(last, "Active", "True", None, 3 * SOON)
+        .await?;
     let vault = env.cloud.vault(last, &directory);
     vault.revoke(world.app.principal());
-    env.wait_condition(last, "Sealed", "True", Some("AccessDenied"), SOON).await?;
+    env.wait_condition(last, "Sealed", "True", Some("AccessDenied"), SOON)
+        .await?;
     Ok((vec![json_log, text_log], vec![metrics]))
 }
 
@@ -208,12 +244,21 @@ async fn refusals(world: &World) -> Result<Vec<Place>> {
     let good = manifest("pasted", "");
     for (what, yaml) in [
         ("a variable", good.replace(VARIABLE, PLAIN)),
-        ("a reference", good.replace("/keys/tenant", &format!("/keys/{SECRET}/tenant"))),
+        (
+            "a reference",
+            good.replace("/keys/tenant", &format!("/keys/{SECRET}/tenant")),
+        ),
         ("a client id", good.replace(crate::support::CLIENT, SECRET)),
-        ("an unknown field", good.replace("azure:\n", &format!("azure:\n    password: {SECRET}\n"))),
+        (
+            "an unknown field",
+            good.replace("azure:\n", &format!("azure:\n    password: {SECRET}\n")),
+        ),
     ] {
         let output = env.apply(&yaml).await?;
-        ensure!(!output.status && !output.stderr.is_empty(), "{what} is taken");
+        ensure!(
+            !output.status && !output.stderr.is_empty(),
+            "{what} is taken"
+        );
         places.push(place(what, output.stdout + &output.stderr));
     }
     let write = |name: &str, text: &str| -> Result<String> {
@@ -221,7 +266,13 @@ async fn refusals(world: &World) -> Result<Vec<Place>> {
         fs::write(&path, text)?;
         Ok(path.display().to_string())
     };
-    let tenant = write("tenant.yaml", &manifest("acme", "").replace("name: acme", &format!("name: acme, namespace: {}", env.namespace)))?;
+    let tenant = write(
+        "tenant.yaml",
+        &manifest("acme", "").replace(
+            "name: acme",
+            &format!("name: acme, namespace: {}", env.namespace),
+        ),
+    )?;
     let config = fs::read_to_string(&env.config)?;
     let bad = [
         write("bad-1.yaml", &config.replace(VARIABLE, SECRET))?,
@@ -229,23 +280,52 @@ async fn refusals(world: &World) -> Result<Vec<Place>> {
         write("bad-3.yaml", &format!("{config}: {SECRET}: [\n"))?,
         write("bad-4.yaml", &config.replace("OperatorConfig", SECRET))?,
     ];
-    let (file, secrets) = (env.config.display().to_string(), env.secret_dir.display().to_string());
-    let verify = ["verify", "-f", &tenant, "--config", &file, "--secret-env-dir", &secrets];
+    let (file, secrets) = (
+        env.config.display().to_string(),
+        env.secret_dir.display().to_string(),
+    );
+    let verify = [
+        "verify",
+        "-f",
+        &tenant,
+        "--config",
+        &file,
+        "--secret-env-dir",
+        &secrets,
+    ];
     let mut commands = vec![[&verify[..], &["-o", "json"]].concat(), verify.to_vec()];
     for path in &bad {
         commands.push(vec!["config", "check", path]);
         commands.push(vec!["verify", "-f", path]);
-        commands.push(vec!["operator", "--metrics-listen", "127.0.0.1:0", "--config", path]);
+        commands.push(vec![
+            "operator",
+            "--metrics-listen",
+            "127.0.0.1:0",
+            "--config",
+            path,
+        ]);
     }
     env.set_secret(VARIABLE, WRONG);
     for args in commands {
         let mut command = tokio::process::Command::new(env.operator_options().program);
-        command.args(&args).env_clear().envs(env.cloud.env()).env("KUBECONFIG", &env.operator_kubeconfig);
+        command
+            .args(&args)
+            .env_clear()
+            .envs(env.cloud.env())
+            .env("KUBECONFIG", &env.operator_kubeconfig);
         command.kill_on_drop(true);
-        let output = tokio::time::timeout(2 * SOON, command.output()).await.with_context(|| format!("{args:?} goes on"))??;
+        let output = tokio::time::timeout(2 * SOON, command.output())
+            .await
+            .with_context(|| format!("{args:?} goes on"))??;
         ensure!(!output.status.success(), "{args:?} succeeds");
-        ensure!(!output.stdout.is_empty() || !output.stderr.is_empty(), "{args:?} says nothing");
-        places.push(place(&format!("{args:?}"), [output.stdout, output.stderr].concat()));
+        ensure!(
+            !output.stdout.is_empty() || !output.stderr.is_empty(),
+            "{args:?} says nothing"
+        );
+        places.push(place(
+            &format!("{args:?}"),
+            [output.stdout, output.stderr].concat(),
+        ));
     }
     Ok(places)
 }
@@ -260,9 +340,13 @@ async fn no_secret_is_found_anywhere() -> Result<()> {
     // A Secret and an annotation of the test's own show that etcd's files are really searched.
     let marker = |what: &str| format!("marker-{what}-{}", env.namespace);
     let literal = format!("--from-literal=x={}", marker("secret"));
-    env.kubectl(&["create", "secret", "generic", "marker", &literal]).await?.success()?;
+    env.kubectl(&["create", "secret", "generic", "marker", &literal])
+        .await?
+        .success()?;
     let annotation = format!("example.com/marker={}", marker("annotation"));
-    env.kubectl(&["annotate", "tkms", "echo-0", &annotation]).await?.success()?;
+    env.kubectl(&["annotate", "tkms", "echo-0", &annotation])
+        .await?
+        .success()?;
 
     let mut seen = Vec::new();
     for args in [
@@ -282,7 +366,13 @@ async fn no_secret_is_found_anywhere() -> Result<()> {
     let records: Api<Secret> = Api::namespaced(env.client().await?, &env.records_namespace);
     let mut text = Vec::new();
     for record in records.list(&ListParams::default()).await? {
-        text.extend(record.data.into_iter().flatten().flat_map(|(_, bytes)| bytes.0));
+        text.extend(
+            record
+                .data
+                .into_iter()
+                .flatten()
+                .flat_map(|(_, bytes)| bytes.0),
+        );
     }
     seen.push(place("records", text));
     seen.push(place("audit log", fs::read(env.control.audit_log())?));
@@ -293,7 +383,9 @@ async fn no_secret_is_found_anywhere() -> Result<()> {
         etcd(env.control.etcd_dir(), &mut files)?;
         Ok(["secret", "annotation"].iter().all(|what| {
             let found = found(&files, &needles(&[marker(what)]));
-            ["/wal/", "/snap/db"].iter().all(|part| found.iter().any(|name| name.contains(part)))
+            ["/wal/", "/snap/db"]
+                .iter()
+                .all(|part| found.iter().any(|name| name.contains(part)))
         }))
     })
     .await?;
@@ -306,7 +398,10 @@ async fn no_secret_is_found_anywhere() -> Result<()> {
     ensure!(log(0).contains("Unreachable") && log(1).contains("CredentialRejected"));
 
     let account: Value = serde_json::from_slice(&fs::read(&env.operator_kubeconfig)?)?;
-    let account = account["users"][0]["user"]["token"].as_str().context("a token")?.to_owned();
+    let account = account["users"][0]["user"]["token"]
+        .as_str()
+        .context("a token")?
+        .to_owned();
     let mut canaries = env.cloud.issued();
     canaries.extend([SECRET, PLAIN, WRONG].map(str::to_owned));
     ensure!(canaries.len() > 20, "only {} canaries", canaries.len());
@@ -322,9 +417,12 @@ async fn no_secret_is_found_anywhere() -> Result<()> {
 fn the_search_finds_a_secret_in_every_form() {
     let token = format!("eyJh.eyJi.{}", "c".repeat(64));
     let wanted = needles(&[SECRET.to_owned(), "a b&c d~e".to_owned(), token]);
-    for text in [format!("..{SECRET}.."), "x=a+b%26c+d%7Ee".to_owned(), "c".repeat(64)] {
+    for text in [
+        format!("..{SECRET}.."),
+        "x=a+b%26c+d%7Ee".to_owned(),
+        "c".repeat(64),
+    ] {
         assert_eq!(found(&[place("here", text)], &wanted).len(), 1);
     }
     assert!(found(&[place("here", "nothing of that kind")], &wanted).is_empty());
 }
-
