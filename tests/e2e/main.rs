@@ -4,6 +4,7 @@
 mod admission;
 mod answers;
 mod canary;
+mod faults;
 mod forged;
 mod lifecycle;
 mod malformed;

@@ -1,0 +1,134 @@
+//! A no is confirmed with a fresh token before it seals; a single no between successes does not;
+//! a no that cannot be confirmed does.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use fakecloud::{Call, Effect, Fault};
+
+use super::film::{is, sealed_for};
+use super::scenario;
+use super::town::{Customer, QUICK, SOON, Town};
+
+async fn first_denial(town: &Town, customer: &Customer, since: Instant) -> Result<Call> {
+    let denied = |call: &Call| customer.uses_key(call, since) && call.status == 403;
+    town.env.cloud.wait_for_call(denied, SOON).await
+}
+
+#[tokio::test]
+async fn a_denial_is_confirmed_with_a_fresh_token() -> Result<()> {
+    scenario(
+        Duration::from_mins(3),
+        Box::pin(async {
+            let town = Town::new("denials", &["confirmed", "passing", "unanswered"]).await?;
+            let _operator = town.env.operator().await?;
+            let [confirmed, passing, unanswered] = &town.customers[..] else {
+                unreachable!("three customers");
+            };
+            tokio::try_join!(
+                is_confirmed(&town, confirmed),
+                is_cleared_up(&town, passing),
+                is_not_answered(&town, unanswered),
+            )?;
+            Ok(())
+        }),
+    )
+    .await
+}
+
+async fn is_confirmed(town: &Town, customer: &Customer) -> Result<()> {
+    let film = town.active(customer, QUICK).await?;
+    let since = Instant::now();
+    town.proved(customer, since, SOON).await?;
+    ensure!(
+        town.tokens(customer, since) == 0,
+        "a token serves longer than one check"
+    );
+    let revoked = Instant::now();
+    customer.revoke();
+    let first = first_denial(town, customer, revoked).await?;
+    let sealed = film
+        .until("Sealed", revoked, SOON, |object| {
+            sealed_for(object, "AccessDenied")
+        })
+        .await?;
+    let denials = town.uses(customer, first.instant);
+    ensure!(
+        denials.len() == 2,
+        "{} uses of the key until the seal",
+        denials.len()
+    );
+    ensure!(denials.iter().all(|call| call.status == 403));
+    let between = denials[1].instant - first.instant;
+    ensure!(
+        (Duration::from_millis(500)..Duration::from_secs(3)).contains(&between),
+        "the confirmation came {between:?} after the denial"
+    );
+    ensure!(
+        town.tokens(customer, first.instant) == 1,
+        "the confirmation had a fresh token"
+    );
+    let after = sealed.at - denials[1].instant;
+    ensure!(
+        after < Duration::from_secs(2),
+        "sealed {after:?} after the confirmation"
+    );
+    Ok(())
+}
+
+async fn is_cleared_up(town: &Town, customer: &Customer) -> Result<()> {
+    let film = town.active(customer, QUICK).await?;
+    let revoked = Instant::now();
+    customer.revoke();
+    let denial = first_denial(town, customer, revoked).await?;
+    customer.grant();
+    let proof = town.proved(customer, denial.instant, SOON).await?;
+    let after = proof.instant - denial.instant;
+    ensure!(
+        after < Duration::from_secs(3),
+        "tried again only after {after:?}"
+    );
+    ensure!(
+        town.tokens(customer, denial.instant) == 1,
+        "with a fresh token"
+    );
+    // And once more: the usual check, so that nothing of the no is left.
+    town.proved(customer, proof.instant + Duration::from_secs(3), SOON)
+        .await?;
+    let denied = town
+        .uses(customer, revoked)
+        .iter()
+        .filter(|call| call.status == 403)
+        .count();
+    ensure!(denied == 1, "{denied} denials");
+    film.unmoved()?;
+    film.always_active()
+}
+
+async fn is_not_answered(town: &Town, customer: &Customer) -> Result<()> {
+    let film = town.active(customer, QUICK).await?;
+    let revoked = Instant::now();
+    customer.revoke();
+    let denial = first_denial(town, customer, revoked).await?;
+    let hang = town
+        .env
+        .cloud
+        .fault(Fault::on(&customer.host(), Effect::Hang));
+    let sealed = film
+        .until("Sealed", revoked, SOON, |object| {
+            is(object, "Sealed", "True")
+        })
+        .await?;
+    let after = sealed.at - denial.instant;
+    ensure!(
+        (Duration::from_secs(5)..Duration::from_secs(8)).contains(&after),
+        "sealed {after:?} after a denial that nothing confirmed"
+    );
+    ensure!(
+        sealed_for(&sealed.object, "AccessDenied"),
+        "{:#}",
+        sealed.object["status"]
+    );
+    town.env.cloud.clear_fault(hang);
+    Ok(())
+}

@@ -1,0 +1,164 @@
+//! One of several replicas of the operator, told apart from outside: its connections to the cloud
+//! run through a tap of its own, and its token names it in the API server's audit log.
+
+use std::collections::HashSet;
+use std::fs;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use harness::{Env, Operator};
+use serde_json::Value;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+use super::town::value;
+
+/// A loopback relay in front of the cloud's proxy that notes every connection.
+pub struct Tap {
+    url: String,
+    connections: Arc<Mutex<Vec<Instant>>>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Tap {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Tap {
+    async fn start(proxy: &str) -> Result<Self> {
+        let upstream: SocketAddr = proxy.trim_start_matches("http://").parse()?;
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let url = format!("http://{}", listener.local_addr()?);
+        let connections: Arc<Mutex<Vec<Instant>>> = Arc::default();
+        let noted = Arc::clone(&connections);
+        let task = tokio::spawn(async move {
+            while let Ok((mut client, _)) = listener.accept().await {
+                noted
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(Instant::now());
+                tokio::spawn(async move {
+                    if let Ok(mut server) = TcpStream::connect(upstream).await {
+                        // An end of either side is the end of both.
+                        let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+                    }
+                });
+            }
+        });
+        Ok(Self {
+            url,
+            connections,
+            task,
+        })
+    }
+
+    pub fn connections(&self) -> Vec<Instant> {
+        self.connections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+/// A write as the audit log tells it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Write {
+    pub at: jiff::Timestamp,
+    pub verb: String,
+    pub resource: String,
+    pub name: String,
+}
+
+pub struct Replica {
+    pub operator: Operator,
+    pub tap: Tap,
+    /// The id of its token, as admission and the audit log have it.
+    pub credential: String,
+}
+
+impl Replica {
+    /// One more operator of the same installation, with a token of its own.
+    pub async fn start(env: &Env, name: &str) -> Result<Self> {
+        let tap = Tap::start(env.cloud.proxy_url()).await?;
+        let dir = env.dir.path().join(name);
+        fs::create_dir(&dir)?;
+        let user = env.operator_user();
+        let account = user.rsplit(':').next().unwrap_or_default();
+        let kubeconfig = env
+            .control
+            .service_account_kubeconfig(&env.operator_namespace, account, &dir)
+            .await?;
+        let who = env
+            .control
+            .kubectl_as(&kubeconfig, &["auth", "whoami", "-o", "json"])
+            .await?;
+        let who: Value = serde_json::from_str(&who.success()?)?;
+        let credential = who
+            .pointer("/status/userInfo/extra")
+            .and_then(|extra| extra["authentication.kubernetes.io/credential-id"][0].as_str())
+            .context("the token has no id")?
+            .to_owned();
+        let options = env
+            .operator_options()
+            .env("KUBECONFIG", kubeconfig)
+            .env("HTTPS_PROXY", &tap.url)
+            .env("HTTP_PROXY", &tap.url);
+        let operator = env.spawn(options).await?;
+        Ok(Self {
+            operator,
+            tap,
+            credential,
+        })
+    }
+
+    /// Every write of this replica that the API server has taken so far, Leases included.
+    pub fn writes(&self, env: &Env) -> Result<HashSet<Write>> {
+        let mut writes = HashSet::new();
+        for event in env.operator_writes()? {
+            let id = &event["user"]["extra"]["authentication.kubernetes.io/credential-id"][0];
+            let taken = event["responseStatus"]["code"]
+                .as_u64()
+                .is_some_and(|code| code < 300);
+            let what = &event["objectRef"];
+            // The question who it is was asked here, not by the operator.
+            let ours = what["resource"] == "selfsubjectreviews";
+            if id == self.credential.as_str() && taken && !ours {
+                let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+                writes.insert(Write {
+                    at: event["stageTimestamp"]
+                        .as_str()
+                        .unwrap_or_default()
+                        .parse()?,
+                    verb: text(&event["verb"]),
+                    resource: text(&what["resource"]),
+                    name: text(&what["name"]),
+                });
+            }
+        }
+        Ok(writes)
+    }
+
+    pub async fn holds(&self) -> Result<bool> {
+        let metrics = self.operator.metrics().await?;
+        Ok(value(&metrics, "tenantkms_holder", "") == Some(1.0))
+    }
+
+    /// Waits until this replica does (not) hold the shard, by its own account.
+    pub async fn until_holds(&self, wanted: bool, within: Duration) -> Result<Instant> {
+        let deadline = Instant::now() + within;
+        while self.holds().await? != wanted {
+            let late = Instant::now() > deadline;
+            anyhow::ensure!(
+                !late,
+                "holder is not {wanted} in {within:?}:\n{}",
+                self.operator.log()
+            );
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Ok(Instant::now())
+    }
+}
