@@ -9,6 +9,7 @@ mod denials;
 mod failover;
 mod film;
 mod flaps;
+mod kills;
 mod outage;
 mod renewals;
 mod replica;
