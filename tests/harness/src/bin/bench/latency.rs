@@ -69,8 +69,7 @@ async fn measure(
             .map(async |(number, customer)| {
                 let mut samples = Vec::new();
                 for round in 0..options.rounds {
-                    // As evenly as it gets, and in another order each time.
-                    let share = spread(number * (round + 1), customers.len());
+                    let share = spread(number * options.rounds + round);
                     samples.push(once(&states, customer, length, share).await?);
                     done.fetch_add(1, Ordering::Relaxed);
                 }
@@ -111,8 +110,9 @@ async fn once(
     Ok((sealed, restored))
 }
 
-fn spread(number: usize, of: usize) -> f64 {
-    let number = u32::try_from(number % of).unwrap_or_default();
-    let of = u32::try_from(of).unwrap_or(u32::MAX);
-    f64::from(number) / f64::from(of)
+/// The parts of an interval, as evenly as they get for any number of them and unlike the order in
+/// which the tenants were applied: multiples of the golden ratio.
+fn spread(number: usize) -> f64 {
+    let number = u32::try_from(number).unwrap_or_default();
+    (f64::from(number) * 0.618_033_988_75).fract()
 }
