@@ -1,5 +1,4 @@
-//! The port of IMDS: listening, or reserved while nothing listens on it. It opens and closes; what is
-//! said on it is `imds`' business.
+//! The port of IMDS opens and closes; what is said on it is `imds`' business.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -14,30 +13,24 @@ use crate::pipeline;
 use crate::socket::Socket;
 use crate::world::{World, lock};
 
-/// The port of IMDS, kept reserved while nothing listens on it.
+/// The port of IMDS. It stays ours while nothing listens on it: one socket holds it all the time,
+/// and the kernel refuses connections to a socket that is bound and does not listen.
 #[derive(Debug)]
 pub(crate) struct Listening {
     runtime: Handle,
     address: SocketAddr,
-    port: Mutex<Port>,
-}
-
-#[derive(Debug)]
-enum Port {
-    /// Bound, not listening: the kernel refuses connections and gives the port to nobody else.
-    Reserved(TcpSocket),
-    Open(JoinHandle<()>),
-    Moving,
+    _held: TcpSocket,
+    open: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Listening {
     pub(crate) fn reserve(runtime: Handle) -> anyhow::Result<Self> {
-        let socket = reserve(SocketAddr::from(([127, 0, 0, 1], 0)))?;
-        let address = socket.local_addr()?;
+        let held = bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
         Ok(Self {
             runtime,
-            address,
-            port: Mutex::new(Port::Reserved(socket)),
+            address: held.local_addr()?,
+            _held: held,
+            open: Mutex::new(None),
         })
     }
 
@@ -46,40 +39,32 @@ impl Listening {
     }
 
     pub(crate) fn start(&self, world: &Arc<World>) -> anyhow::Result<()> {
-        let mut port = lock(&self.port);
-        let entered = self.runtime.enter();
-        *port = match std::mem::replace(&mut *port, Port::Moving) {
-            Port::Reserved(socket) => {
-                let listener = socket.listen(1024).context("listening for IMDS")?;
-                Port::Open(self.runtime.spawn(run(Arc::downgrade(world), listener)))
-            }
-            other => other,
-        };
-        drop(entered);
+        let mut open = lock(&self.open);
+        if open.is_none() {
+            let _entered = self.runtime.enter();
+            let listener = bind(self.address)?
+                .listen(1024)
+                .context("listening for IMDS")?;
+            *open = Some(self.runtime.spawn(run(Arc::downgrade(world), listener)));
+        }
         Ok(())
     }
 
     pub(crate) fn stop(&self) {
-        let mut port = lock(&self.port);
-        let entered = self.runtime.enter();
-        *port = match std::mem::replace(&mut *port, Port::Moving) {
-            Port::Open(task) => {
-                task.abort();
-                // The listener closes when the runtime drops the task, a moment after the abort.
-                while !task.is_finished() {
-                    std::thread::yield_now();
-                }
-                Port::Reserved(reserve(self.address).expect("a port that was ours a moment ago"))
+        if let Some(task) = lock(&self.open).take() {
+            task.abort();
+            // The listener closes when the runtime drops the task, a moment after the abort.
+            while !task.is_finished() {
+                std::thread::yield_now();
             }
-            other => other,
-        };
-        drop(entered);
+        }
     }
 }
 
-fn reserve(address: SocketAddr) -> anyhow::Result<TcpSocket> {
+/// `SO_REUSEPORT` lets the listener have the port that is held.
+fn bind(address: SocketAddr) -> anyhow::Result<TcpSocket> {
     let socket = TcpSocket::new_v4()?;
-    socket.set_reuseaddr(true)?;
+    socket.set_reuseport(true)?;
     socket.bind(address).context("a loopback port for IMDS")?;
     Ok(socket)
 }
