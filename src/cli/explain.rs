@@ -3,16 +3,23 @@
 use std::process::ExitCode;
 
 use crate::api::Reason;
-use crate::provider::explain::{row, table};
+use crate::provider::explain::{markdown, row, table};
 
 /// What a reason means, what to check, and the command that mends it
 #[derive(Debug, clap::Args)]
 pub struct Args {
+    /// All reasons as a Markdown table
+    #[arg(long, conflicts_with = "reason")]
+    markdown: bool,
     /// A reason as conditions and events show it, in any case; without one all are listed
     reason: Option<String>,
 }
 
 pub fn run(args: Args) -> ExitCode {
+    if args.markdown {
+        print!("{}", markdown());
+        return ExitCode::SUCCESS;
+    }
     let Some(wanted) = args.reason else {
         for row in table() {
             println!("{:<20} {}", row.reason.name(), row.meaning);

@@ -138,7 +138,7 @@ async fn operate(args: Args) -> Result<(), Fatal> {
     let metrics = Arc::new(Metrics::new()?);
     let (stop, ending) = watch::channel(false);
     let (own, ownership) = watch::channel(Ownership::Follower);
-    let (hold, holding) = watch::channel(false);
+    let (hold, shard_held) = watch::channel(false);
     let replica = replica_name()?;
     info!(
         version = env!("CARGO_PKG_VERSION"), %replica, installation = %args.installation,
@@ -167,7 +167,7 @@ async fn operate(args: Args) -> Result<(), Fatal> {
         installation: args.installation,
         claims: Arc::default(),
         ownership,
-        held: holding,
+        held: shard_held,
         gate,
         events: events.clone(),
         metrics: metrics.clone(),
@@ -182,17 +182,17 @@ async fn operate(args: Args) -> Result<(), Fatal> {
     };
     let syncing = Syncing::new(namespaces.len());
 
-    let mut helpers = JoinSet::new();
-    helpers.spawn(async move { events.run().await });
-    helpers.spawn(report_faults(watched.fault, metrics.clone()));
+    let mut background = JoinSet::new();
+    background.spawn(async move { events.run().await });
+    background.spawn(report_faults(watched.fault, metrics.clone()));
     // What must end in order: the watches first, the lease when nothing is written any more.
     let (release, released) = watch::channel(false);
-    let mut electing = tokio::spawn(elector.run(own, released));
-    let mut watches = JoinSet::new();
-    watches.spawn(follow_ownership(ctx.clone(), hold, ending.clone()));
+    let mut lease_task = tokio::spawn(elector.run(own, released));
+    let mut watching = JoinSet::new();
+    watching.spawn(follow_ownership(ctx.clone(), hold, ending.clone()));
     for namespace in namespaces {
         let (ctx, syncing) = (ctx.clone(), syncing.clone());
-        watches.spawn(controller::run(ctx, namespace, syncing, ending.clone()));
+        watching.spawn(controller::run(ctx, namespace, syncing, ending.clone()));
     }
     let mut server = tokio::spawn(server::run(args.metrics_listen, metrics, syncing, ending));
 
@@ -202,16 +202,16 @@ async fn operate(args: Args) -> Result<(), Fatal> {
             Ok(Err(error)) => Err(Fatal::Listen(error)),
             _ => Err(Fatal::Ended),
         },
-        _ = watches.join_next() => Err(Fatal::Ended),
-        _ = helpers.join_next() => Err(Fatal::Ended),
-        _ = &mut electing => Err(Fatal::Ended),
+        _ = watching.join_next() => Err(Fatal::Ended),
+        _ = background.join_next() => Err(Fatal::Ended),
+        _ = &mut lease_task => Err(Fatal::Ended),
     };
     info!("stopping");
     stop.send_replace(true);
     let in_order = async {
-        while watches.join_next().await.is_some() {}
+        while watching.join_next().await.is_some() {}
         release.send_replace(true);
-        let _ = electing.await; // it ended one way or the other
+        let _ = lease_task.await; // it ended one way or the other
     };
     if tokio::time::timeout(STOP, in_order).await.is_err() {
         warn!("not everything ended in time");

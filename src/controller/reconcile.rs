@@ -238,7 +238,7 @@ fn note(ctx: &Context, id: &TenantId, entry: &Entry, transition: Transition) {
         Transition::Unsealed => info!(tenant = %id, "unsealed"),
         Transition::Activated => debug!(tenant = %id, "active"),
         Transition::Doubted => {
-            info!(tenant = %id, "denied once; nothing is served until confirmed")
+            info!(tenant = %id, "denied once; nothing is served until confirmed");
         }
     }
 }

@@ -113,7 +113,7 @@ struct Row<'a> {
 }
 
 /// The words and the state of `ConfigAccepted`, and of `Ready` for a tenant that is not sealed.
-fn accepted<'a>(candidate: Option<&'a Verdict>) -> (Is, Words<'a>, Going) {
+fn accepted(candidate: Option<&Verdict>) -> (Is, Words<'_>, Going) {
     match candidate {
         None => (Is::True, IN_FORCE, Going::Steady),
         Some(Verdict::Open) => (Is::Unknown, NEW_SPEC, Going::Reconciling),

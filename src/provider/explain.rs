@@ -21,6 +21,21 @@ pub fn table() -> Vec<Row> {
     Reason::ALL.into_iter().map(row).collect()
 }
 
+/// The table of docs/troubleshooting.md.
+pub fn markdown() -> String {
+    let mut text =
+        String::from("| Reason | Kind | Means | Check | Command |\n|---|---|---|---|---|\n");
+    for row in table() {
+        let command = row.command.replace('|', "\\|");
+        let (reason, kind) = (row.reason.name(), row.kind);
+        let (meaning, check) = (row.meaning, row.check);
+        text.extend([
+            "| `", reason, "` | ", kind, " | ", meaning, " | ", check, " | `", &command, "` |\n",
+        ]);
+    }
+    text
+}
+
 /// The row of one reason.
 #[allow(clippy::too_many_lines, reason = "a table")]
 pub fn row(reason: Reason) -> Row {
@@ -207,6 +222,16 @@ pub fn row(reason: Reason) -> Row {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_page_holds_this_table() {
+        let page = include_str!("../../docs/troubleshooting.md");
+        let table = page
+            .split_once("<!-- reasons:begin -->\n")
+            .and_then(|(_, rest)| rest.split_once("<!-- reasons:end -->"))
+            .map(|(table, _)| table);
+        assert!(table == Some(markdown().as_str()), "run `cargo xtask docs`");
+    }
 
     #[test]
     fn every_reason_is_explained_once_with_a_command() {

@@ -1,9 +1,9 @@
 //! `cargo xtask crd`: writes what the product generates to where people and the chart take it from.
 
 use std::fs;
-use std::process::{ExitCode, Stdio};
+use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use crate::{build, step};
 
@@ -14,33 +14,20 @@ const PLACES: [&str; 2] = [
 ];
 
 pub fn run() -> Result<ExitCode> {
-    let args = [
-        "run",
-        "--quiet",
-        "--package",
-        "tenant-kms-operator",
-        "--bin",
-        "tenant-kms",
-        "--",
-        "crd",
-    ];
     step::heading("the CustomResourceDefinition");
-    let output = step::cargo(&args).stderr(Stdio::inherit()).output()?;
-    if !output.status.success() || output.stdout.is_empty() {
-        bail!("`tenant-kms crd`: {}", output.status);
-    }
+    let yaml = step::product(&["crd"])?;
     for place in PLACES {
         let path = build::root().join(place);
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)?;
         }
-        let before = fs::read(&path).unwrap_or_default();
-        let word = if before == output.stdout {
+        let before = fs::read_to_string(&path).unwrap_or_default();
+        let word = if before == yaml {
             "unchanged"
         } else {
             "written"
         };
-        fs::write(&path, &output.stdout).with_context(|| format!("write {place}"))?;
+        fs::write(&path, &yaml).with_context(|| format!("write {place}"))?;
         println!("{word}: {place}");
     }
     Ok(ExitCode::SUCCESS)

@@ -1,4 +1,4 @@
-//! The project's commands: `cargo xtask test|demo|bench|lint|crd`. It parses the command line and
+//! The project's commands: `cargo xtask test|demo|bench|lint|crd|docs`. It parses the command line and
 //! orders the steps; what a step does is in the file of its name, and no step asks a question.
 
 mod bench;
@@ -6,6 +6,7 @@ mod build;
 mod crd;
 mod demo;
 mod dependencies;
+mod docs;
 mod lint;
 mod python;
 mod signals;
@@ -26,6 +27,7 @@ The project's commands:
   cargo xtask lint                  rustfmt and clippy, warnings are errors
   cargo xtask bench latency|idle    how quick, and how big (release build)
   cargo xtask crd                   write the generated CustomResourceDefinition to crds/ and the chart
+  cargo xtask docs                  write the generated table of reasons to docs/troubleshooting.md
 ";
 
 fn main() -> ExitCode {
@@ -52,6 +54,7 @@ fn run(args: &[&str]) -> Result<ExitCode> {
         ["bench", what @ ("latency" | "idle"), options @ ..] => bench::run(what, options),
         ["lint"] => lint::run(),
         ["crd"] => crd::run(),
+        ["docs"] => docs::run(),
         [] | ["help" | "-h" | "--help"] => {
             print!("{USAGE}");
             Ok(ExitCode::SUCCESS)

@@ -34,6 +34,26 @@ pub fn cargo(args: &[&str]) -> Command {
     command(&cargo, args)
 }
 
+/// What the product's own program prints.
+pub fn product(args: &[&str]) -> Result<String> {
+    let fixed = [
+        "run",
+        "--quiet",
+        "--package",
+        "tenant-kms-operator",
+        "--bin",
+        "tenant-kms",
+        "--",
+    ];
+    let output = cargo(&[&fixed, args].concat())
+        .stderr(Stdio::inherit())
+        .output()?;
+    if !output.status.success() || output.stdout.is_empty() {
+        bail!("tenant-kms {}: {}", args.join(" "), output.status);
+    }
+    String::from_utf8(output.stdout).context("the program prints UTF-8")
+}
+
 pub fn heading(what: impl Display) {
     let mut out = io::stdout();
     // A closed stdout is no reason to fail what is being reported on.

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use harness::{Env, Operator};
 use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
@@ -71,6 +71,13 @@ pub struct Write {
     pub verb: String,
     pub resource: String,
     pub name: String,
+}
+
+/// When something changed that was looked at now and then.
+#[derive(Clone, Copy, Debug)]
+pub struct Change {
+    pub after: Instant,
+    pub by: Instant,
 }
 
 pub struct Replica {
@@ -148,17 +155,22 @@ impl Replica {
     }
 
     /// Waits until this replica does (not) hold the shard, by its own account.
-    pub async fn until_holds(&self, wanted: bool, within: Duration) -> Result<Instant> {
+    pub async fn until_holds(&self, wanted: bool, within: Duration) -> Result<Change> {
         let deadline = Instant::now() + within;
-        while self.holds().await? != wanted {
-            let late = Instant::now() > deadline;
-            anyhow::ensure!(
-                !late,
+        let mut after = Instant::now();
+        loop {
+            let asked = Instant::now();
+            if self.holds().await? == wanted {
+                let by = Instant::now();
+                return Ok(Change { after, by });
+            }
+            after = asked;
+            ensure!(
+                asked < deadline,
                 "holder is not {wanted} in {within:?}:\n{}",
                 self.operator.log()
             );
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        Ok(Instant::now())
     }
 }

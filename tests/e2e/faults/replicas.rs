@@ -40,7 +40,7 @@ async fn the_other_replica_takes_over() -> Result<()> {
         let version = film.last()["metadata"]["resourceVersion"].clone();
         let killed = Instant::now();
         first.operator.kill().await?;
-        let took = second.until_holds(true, TAKEOVER + SOON).await? - killed;
+        let took = second.until_holds(true, TAKEOVER + SOON).await?.by - killed;
         ensure!(took < TAKEOVER, "the other took over after {took:?}");
         ensure!(
             took > Duration::from_secs(8),
@@ -60,7 +60,7 @@ async fn the_other_replica_takes_over() -> Result<()> {
         let asked = Instant::now();
         let code = second.operator.terminate().await?;
         ensure!(code == 0, "it ended with {code}");
-        let took = third.until_holds(true, TAKEOVER).await? - asked;
+        let took = third.until_holds(true, TAKEOVER).await?.by - asked;
         ensure!(took < Duration::from_secs(5), "handed over in {took:?}");
         town.proved(acme, proof.instant.max(asked + took), SOON)
             .await?;

@@ -1,0 +1,34 @@
+//! `cargo xtask docs`: writes what the product knows of itself into the pages for people.
+
+use std::fs;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+
+use crate::{build, step};
+
+const PAGE: &str = "docs/troubleshooting.md";
+const BEGIN: &str = "<!-- reasons:begin -->\n";
+const END: &str = "<!-- reasons:end -->";
+
+pub fn run() -> Result<ExitCode> {
+    step::heading("the table of reasons");
+    let table = step::product(&["explain", "--markdown"])?;
+    let path = build::root().join(PAGE);
+    let page = fs::read_to_string(&path).with_context(|| format!("read {PAGE}"))?;
+    let parts = page
+        .split_once(BEGIN)
+        .and_then(|(head, rest)| Some((head, rest.split_once(END)?.1)));
+    let Some((head, tail)) = parts else {
+        bail!("{PAGE} has lost its markers {} and {END}", BEGIN.trim());
+    };
+    let written = format!("{head}{BEGIN}{table}{END}{tail}");
+    let word = if written == page {
+        "unchanged"
+    } else {
+        "written"
+    };
+    fs::write(&path, written).with_context(|| format!("write {PAGE}"))?;
+    println!("{word}: {PAGE}");
+    Ok(ExitCode::SUCCESS)
+}
