@@ -46,7 +46,7 @@ async fn schema(env: &Env, spec: &Value, lax: bool) -> Result<()> {
 #[tokio::test]
 async fn what_cannot_be_read_is_told_once() -> Result<()> {
     let control = Arc::new(ControlPlane::start().await?);
-    let world = World::of(Env::with_control(control, "malformed").await?)?;
+    let world = World::of(Env::with_control(control, "malformed").await?);
     let env = &world.env;
     let operator = world.operator().await?;
     world.active("{ interval: 5s, proofTTL: 1m }").await?;

@@ -11,7 +11,7 @@ async fn a_customer_revokes_and_gives_back() -> Result<()> {
     let _operator = world.operator().await?;
     world.active("{ interval: 5s, proofTTL: 1m }").await?;
 
-    world.vault.revoke(&world.app.principal());
+    world.vault.revoke(world.app.principal());
     let sealed = world
         .env
         .wait_condition("acme", "Sealed", "True", Some("AccessDenied"), SOON)
@@ -22,7 +22,7 @@ async fn a_customer_revokes_and_gives_back() -> Result<()> {
     assert!(message.contains("az role assignment create"), "{message}");
     assert!(sealed["status"]["sealedSince"].is_string());
 
-    world.vault.grant(&world.app.principal(), Scope::Vault);
+    world.vault.grant(world.app.principal(), Scope::Vault);
     world
         .env
         .wait_condition("acme", "Active", "True", Some("Verified"), 2 * SOON)

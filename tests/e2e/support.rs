@@ -22,24 +22,24 @@ pub struct World {
 
 impl World {
     pub async fn new(name: &str) -> Result<Self> {
-        Self::of(Env::new(name).await?)
+        Ok(Self::of(Env::new(name).await?))
     }
 
-    pub fn of(env: Env) -> Result<Self> {
+    pub fn of(env: Env) -> Self {
         let directory = env.cloud.directory(DIRECTORY);
         let app = directory.application(CLIENT);
         app.add_secret(SECRET);
         let vault = env.cloud.vault("acme-kv", &directory);
         let key = vault.create_key("tenant-wrapping-key");
-        vault.grant(&app.principal(), Scope::Vault);
+        vault.grant(app.principal(), Scope::Vault);
         env.set_secret(VARIABLE, SECRET);
         env.write_config(&policy(&env.namespace));
-        Ok(Self {
+        Self {
             env,
             app,
             vault,
             key,
-        })
+        }
     }
 
     /// The operator, ready.
