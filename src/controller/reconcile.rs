@@ -26,7 +26,7 @@ use crate::seal::Transition;
 
 const MOST_BACK_OFF: Duration = Duration::from_secs(30);
 /// How soon to look again when too many attempts are under way.
-const CROWDED: Duration = Duration::from_millis(250);
+const CROWDED: Duration = Duration::from_secs(1);
 const SHORTEST: Duration = Duration::from_millis(10);
 
 /// What the controller calls: one wrapper for metrics, back-off and logs.
@@ -96,7 +96,11 @@ fn next_look(ctx: &Context, entry: &Entry) -> Option<Duration> {
     if tenant.is_suspended() {
         return None;
     }
-    let soon = |wait: Duration| wait.max(CROWDED);
+    // Due and not begun: too many are under way.
+    let soon = |wait: Duration| match wait {
+        Duration::ZERO => CROWDED.mul_f64(0.5 + random::fraction()),
+        wait => wait,
+    };
     let tick = tenant.seal().and_then(|seal| seal.next_tick(now));
     let check = tenant
         .seal()

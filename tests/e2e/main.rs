@@ -4,6 +4,8 @@
 mod admission;
 mod answers;
 mod canary;
+mod chart;
+mod examples;
 mod faults;
 mod forged;
 mod lifecycle;

@@ -1,0 +1,78 @@
+//! What people copy: the examples, applied as they stand but for the namespace, under the
+//! configuration that lies beside them.
+
+use std::fs;
+
+use anyhow::{Context, Result};
+use fakecloud::Scope;
+use harness::{Env, repository};
+
+use crate::support::{CLIENT, DIRECTORY, SECRET, SOON, VARIABLE};
+
+/// The file with the test's namespace in place of `tenants`.
+fn example(env: &Env, file: &str) -> Result<String> {
+    let path = repository().join("examples").join(file);
+    let text = fs::read_to_string(&path).with_context(|| file.to_owned())?;
+    let namespace = &env.namespace;
+    Ok(text
+        .replace("namespace: tenants", &format!("namespace: {namespace}"))
+        .replace("tenants/", &format!("{namespace}/")))
+}
+
+async fn active(env: &Env, folder: &str, files: &[(&str, &str)]) -> Result<()> {
+    env.write_config(&example(env, &format!("{folder}/operator-config.yaml"))?);
+    let _operator = env.operator().await?;
+    for (file, tenant) in files {
+        let applied = env
+            .apply(&example(env, &format!("{folder}/{file}"))?)
+            .await?;
+        applied.success()?;
+        env.wait_condition(tenant, "Ready", "True", Some("Verified"), SOON)
+            .await?;
+        // What was applied server-side has no default filled in, so nothing to fight over.
+        let again = example(env, &format!("{folder}/{file}"))?;
+        let diff = env
+            .control
+            .kubectl_stdin(&["diff", "--server-side", "-f", "-"], &again)
+            .await?;
+        assert!(diff.status && diff.stdout.is_empty(), "{}", diff.stdout);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_client_secret() -> Result<()> {
+    let env = Env::new("exsecret").await?;
+    let directory = env.cloud.directory(DIRECTORY);
+    let app = directory.application(CLIENT);
+    app.add_secret(SECRET);
+    env.set_secret(VARIABLE, SECRET);
+    let vault = env.cloud.vault("acme-kv", &directory);
+    vault.create_key("tenant-wrapping-key");
+    vault.grant(app.principal(), Scope::Vault);
+    active(&env, "azure-client-secret", &[("tenant.yaml", "acme")]).await
+}
+
+#[tokio::test]
+async fn managed_identities() -> Result<()> {
+    let env = Env::new("exmanaged").await?;
+    let directory = env.cloud.directory(DIRECTORY);
+    let imds = env.cloud.imds();
+    let system = imds.system_assigned(&directory);
+    let user = imds.user_assigned(
+        &directory,
+        "22223333-4444-5555-6666-777788889999",
+        "33334444-5555-6666-7777-888899990000",
+        "/subscriptions/1/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/cedar",
+    );
+    for (name, principal) in [("birch-kv", system), ("cedar-kv", user)] {
+        let vault = env.cloud.vault(name, &directory);
+        vault.create_key("tenant-wrapping-key");
+        vault.grant(principal, Scope::Vault);
+    }
+    let files = [
+        ("tenant.yaml", "birch"),
+        ("tenant-user-assigned.yaml", "cedar"),
+    ];
+    active(&env, "azure-managed-identity", &files).await
+}
