@@ -1,10 +1,11 @@
 //! What the operator costs while nothing happens: memory and processor time, with no tenant and with
 //! many that are verified at the default interval.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
-use harness::{Env, Operator};
+use harness::{ControlPlane, Env, Operator};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::Options;
@@ -18,7 +19,9 @@ const WATCHED: Duration = Duration::from_mins(1);
 
 pub async fn run(options: Options) -> Result<()> {
     println!("{}\n{}\n", machine::shape(), machine::program()?);
-    let env = Env::new("idle").await?;
+    // Not the shared one, which would end after this process.
+    let control = Arc::new(ControlPlane::start().await?);
+    let env = Env::with_control(control, "idle").await?;
     let customers = customers::onboard(&env, options.tenants);
     let operator = env.operator().await?;
     let mut rows = vec![observe(&operator, 0).await?];
