@@ -239,3 +239,56 @@ impl Drop for AttemptTimer<'_> {
         self.metrics.open_attempts.dec();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provider::Failure;
+    use crate::seal::Cause;
+
+    #[test]
+    fn every_metric_is_documented_and_no_other() {
+        let metrics = Metrics::new().expect("valid metrics");
+        let unreachable = Failure::transient(Reason::Unreachable, "?");
+        metrics
+            .attempt_started(ProviderKind::Azure)
+            .ended(&Err(unreachable));
+        metrics.reconciled(Outcome::Steady, Duration::ZERO);
+        metrics.transition(Transition::Sealed(Cause::Outage), Some(Reason::Unreachable));
+        let id = TenantId::new("tenants", "acme");
+        let labels = [id.namespace.as_str(), id.name.as_str()];
+        metrics.proof.with_label_values(&labels).set(1.0);
+        let text = metrics.text().expect("text");
+        let page = include_str!("../../docs/metrics.md");
+        let served: Vec<&str> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("# HELP ")?.split(' ').next())
+            .collect();
+        assert_eq!(served.len(), 12);
+        for name in &served {
+            assert!(
+                page.contains(&format!("| `{name}` |")),
+                "{name} is not in docs/metrics.md"
+            );
+        }
+        let rows = page
+            .lines()
+            .filter(|line| line.starts_with("| `tenantkms_"));
+        assert_eq!(rows.count(), served.len(), "docs/metrics.md has more");
+    }
+
+    #[test]
+    fn a_tenant_that_is_gone_is_counted_no_more() {
+        let metrics = Metrics::new().expect("valid metrics");
+        let id = TenantId::new("tenants", "acme");
+        let status = TenantKmsStatus {
+            phase: Some(Phase::Active),
+            ..TenantKmsStatus::default()
+        };
+        metrics.state(&id, &status, None);
+        metrics.state(&id, &status, None);
+        assert_eq!(metrics.tenants.with_label_values(&["Active"]).get(), 1);
+        metrics.forget(&id);
+        assert_eq!(metrics.tenants.with_label_values(&["Active"]).get(), 0);
+    }
+}
