@@ -15,7 +15,11 @@ pub struct TenantKmsStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// Pending, Active, Sealed or Suspended.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "phase"
+    )]
     pub phase: Option<Phase>,
     /// `Ready`, `Active`, `Sealed`, `ConfigAccepted`, `Reconciling`, `Stalled` and `KeyAtRisk`.
     #[serde(
@@ -126,6 +130,12 @@ pub struct HandledRequests {
 /// The API server takes times for valid that no clock shows, such as an offset of 99 hours. What
 /// cannot be read becomes what the operator never says, so that it is written over.
 const UNREADABLE: Time = Time(Timestamp::MIN);
+
+/// A word that is none of ours is no phase, and is written over.
+fn phase<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Phase>, D::Error> {
+    let value = Option::<Value>::deserialize(from)?;
+    Ok(value.and_then(|value| serde_json::from_value(value).ok()))
+}
 
 fn time<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Time>, D::Error> {
     let value = Option::<Value>::deserialize(from)?;

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
 use crate::clock::SystemClock;
-use crate::controller::context::{Context, lock};
+use crate::controller::context::Context;
 use crate::controller::events::Events;
 use crate::controller::lease::{Elector, Ownership};
 use crate::controller::namespaces::Namespaces;
@@ -145,7 +145,7 @@ async fn operate(args: Args) -> Result<(), Fatal> {
         azure_identity = identity.name(), "starting"
     );
     let gate = Arc::new(Gate::default());
-    let events = Arc::new(Events::new(client.clone(), &replica));
+    let events = Arc::new(Events::new(client.clone(), &replica, metrics.clone()));
     let records: Arc<dyn RecordStore> =
         Arc::new(KubeStore::new(client.clone(), &args.records_namespace));
     let lease = format!("tenant-kms-{}-shard-0", args.installation);
@@ -166,6 +166,7 @@ async fn operate(args: Args) -> Result<(), Fatal> {
         records_namespace: args.records_namespace,
         installation: args.installation,
         claims: Arc::default(),
+        claims_listed: Arc::default(),
         ownership,
         held: shard_held,
         gate,
@@ -265,11 +266,8 @@ async fn follow_ownership(
 
 async fn learn_claims(ctx: &Context) {
     loop {
-        match ctx.records.claims().await {
-            Ok(claims) => {
-                *lock(&ctx.claims) = Some(claims);
-                return;
-            }
+        match ctx.learn_claims().await {
+            Ok(()) => return,
             Err(error) => warn!(%error, "the claims on record could not be read"),
         }
         tokio::time::sleep(Duration::from_secs(1).mul_f64(0.5 + random::fraction())).await;

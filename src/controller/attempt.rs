@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::context::{Context, lock};
+use super::context::Context;
 use super::tenant::{Answer, Success};
 use crate::api::{Reason, TenantKmsSpec};
 use crate::clock::Moment;
@@ -178,10 +178,9 @@ async fn prove(
     claims: bool,
 ) -> Answer {
     let kms = ctx.providers.connect(id, spec, fresh).await?;
-    if claims && let Some(known) = lock(&ctx.claims).as_ref() {
-        known
-            .check(id, kms.key_id())
-            .map_err(|_| conflict(&ctx.records_namespace, kms.key_id()))?;
+    if claims {
+        let checked = ctx.check_claim(id, kms.key_id()).await;
+        checked.map_err(|_| conflict(&ctx.records_namespace, kms.key_id()))?;
     }
     let proved = probe::probe(kms.as_ref()).await?;
     Ok(Success {

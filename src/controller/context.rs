@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use futures::channel::mpsc;
 use kube::Client;
 use kube::runtime::reflector::ObjectRef;
 use tokio::sync::{Mutex as AsyncMutex, Semaphore, watch};
+use tracing::debug;
 
 use super::Guarded;
 use super::attempt::OpenAttempts;
@@ -19,9 +21,12 @@ use super::writes::Gate;
 use crate::clock::{Clock, Moment};
 use crate::policy::Policy;
 use crate::provider::{Providers, TenantId};
-use crate::record::claims::Claims;
-use crate::record::store::RecordStore;
+use crate::record::claims::{Claims, Taken};
+use crate::record::store::{RecordStore, StoreError};
 use crate::server::metrics::Metrics;
+
+/// How old the list of claims may be when a tenant is refused because of it.
+const CLAIMS_AGE: Duration = Duration::from_secs(20);
 
 /// One tenant's memory with its open attempts, which end when this is dropped.
 #[derive(Debug)]
@@ -52,6 +57,8 @@ pub struct Context {
     pub namespaces: Arc<Namespaces>,
     /// Known only to the holder.
     pub claims: Arc<Mutex<Option<Claims>>>,
+    /// When they were listed for a tenant that was refused.
+    pub claims_listed: Arc<Mutex<Option<Moment>>>,
     pub ownership: watch::Receiver<Ownership>,
     /// Whether this replica holds the shard and has learned the claims.
     pub held: watch::Receiver<bool>,
@@ -122,6 +129,36 @@ impl Context {
             self.forget(&id);
         }
         *lock(&self.claims) = None;
+    }
+
+    /// Lists anew which keys are claimed on record.
+    pub async fn learn_claims(&self) -> Result<(), StoreError> {
+        lock(&self.claims).get_or_insert_default().listing_begins();
+        let listed = self.records.claims().await?;
+        lock(&self.claims).get_or_insert_default().learn(listed);
+        Ok(())
+    }
+
+    /// Whether the key may be this tenant's. A record that stood in the way may be gone: that is
+    /// looked at again, but not often.
+    pub async fn check_claim(&self, id: &TenantId, key_id: &str) -> Result<(), Taken> {
+        let check = || match lock(&self.claims).as_ref() {
+            Some(claims) => claims.check(id, key_id),
+            None => Ok(()), // decided before anything is recorded
+        };
+        if check().is_ok() {
+            return Ok(());
+        }
+        let now = self.clock.now();
+        let often = lock(&self.claims_listed)
+            .replace(now)
+            .filter(|last| now.since(*last) < CLAIMS_AGE);
+        if let Some(last) = often {
+            *lock(&self.claims_listed) = Some(last);
+        } else if let Err(error) = self.learn_claims().await {
+            debug!(%error, "the claims could not be listed anew");
+        }
+        check()
     }
 
     /// The right to write once to this tenant's object.

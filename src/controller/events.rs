@@ -1,6 +1,7 @@
 //! Kubernetes Events for people who look at one object. Best effort and limited: an Event that
 //! cannot be written is counted, never waited for.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
@@ -10,6 +11,7 @@ use tokio::time::{interval, timeout};
 use tracing::debug;
 
 use crate::api::{Reason, TenantKms};
+use crate::server::metrics::Metrics;
 
 const PER_SECOND: u32 = 5;
 const BURST: usize = 50;
@@ -20,6 +22,7 @@ const NOTE: usize = 1_000;
 pub struct Events {
     recorder: Recorder,
     permits: Semaphore,
+    metrics: Arc<Metrics>,
 }
 
 impl std::fmt::Debug for Events {
@@ -29,7 +32,7 @@ impl std::fmt::Debug for Events {
 }
 
 impl Events {
-    pub fn new(client: Client, instance: &str) -> Self {
+    pub fn new(client: Client, instance: &str, metrics: Arc<Metrics>) -> Self {
         let reporter = Reporter {
             controller: "tenant-kms-operator".to_owned(),
             instance: Some(instance.to_owned()),
@@ -37,6 +40,7 @@ impl Events {
         Self {
             recorder: Recorder::new(client, reporter),
             permits: Semaphore::new(BURST),
+            metrics,
         }
     }
 
@@ -51,16 +55,10 @@ impl Events {
         }
     }
 
-    /// Tells that `object` is in another state; false when it was not told.
-    pub async fn tell(
-        &self,
-        object: &TenantKms,
-        reason: Reason,
-        good: bool,
-        message: &str,
-    ) -> bool {
+    /// Tells that `object` is in another state. Nobody waits for it.
+    pub fn tell(&self, object: &TenantKms, reason: Reason, good: bool, message: &str) {
         let Ok(permit) = self.permits.try_acquire() else {
-            return false;
+            return self.metrics.event_dropped();
         };
         permit.forget();
         let event = Event {
@@ -75,11 +73,14 @@ impl Events {
             secondary: None,
         };
         let regarding = object.object_ref(&());
-        let told = self.recorder.publish(&event, &regarding);
-        let told = matches!(timeout(DEADLINE, told).await, Ok(Ok(())));
-        if !told {
-            debug!("an event could not be written");
-        }
-        told
+        let (recorder, metrics) = (self.recorder.clone(), self.metrics.clone());
+        // At most as many at once as the permits let begin within the deadline.
+        tokio::spawn(async move {
+            let told = timeout(DEADLINE, recorder.publish(&event, &regarding)).await;
+            if !matches!(told, Ok(Ok(()))) {
+                debug!("an event could not be written");
+                metrics.event_dropped();
+            }
+        });
     }
 }

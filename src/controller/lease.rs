@@ -19,8 +19,9 @@ pub const DURATION: Duration = Duration::from_secs(15);
 const RENEW: Duration = Duration::from_secs(4);
 const RETRY: Duration = Duration::from_secs(2);
 const CALL: Duration = Duration::from_secs(3);
-/// A holder stops writing this much before others may take over.
-const MARGIN: Duration = Duration::from_secs(2);
+/// A holder begins no write from this long before others may take over: longer than the deadline of
+/// any write.
+const MARGIN: Duration = Duration::from_secs(5);
 
 /// What this replica may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

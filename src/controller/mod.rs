@@ -11,6 +11,7 @@ mod malformed;
 pub mod namespaces;
 pub mod outcome;
 mod reconcile;
+mod recording;
 pub mod report;
 pub mod requests;
 mod status;

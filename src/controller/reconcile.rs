@@ -10,23 +10,23 @@ use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
 use tracing::{Span, debug, info, warn};
 
-use super::attempt::{self, Launch, Trial};
-use super::context::{Context, Entry, lock};
+use super::attempt::{Launch, Trial};
+use super::context::{Context, Entry};
 use super::installation::{self, Claimed};
 use super::outcome::{Outcome, ReconcileError};
-use super::tenant::{Proved, Stored, until};
-use super::{Guarded, malformed, status};
+use super::tenant::until;
+use super::{Guarded, malformed, recording, status};
 use crate::api::TenantKms;
 use crate::clock::Moment;
 use crate::provider::{Kind, TenantId};
 use crate::random;
-use crate::record::Record;
-use crate::record::store::StoreError;
 use crate::seal::Transition;
 
 const MOST_BACK_OFF: Duration = Duration::from_secs(30);
 /// How soon to look again when too many attempts are under way.
 const CROWDED: Duration = Duration::from_secs(1);
+/// How often a record that cannot be used is read again: a person may have mended it.
+const READ_AGAIN: Duration = Duration::from_secs(30);
 const SHORTEST: Duration = Duration::from_millis(10);
 
 /// What the controller calls: one wrapper for metrics, back-off and logs.
@@ -93,8 +93,11 @@ async fn tenant(
 fn next_look(ctx: &Context, entry: &Entry) -> Option<Duration> {
     let now = ctx.clock.now();
     let tenant = &entry.tenant;
+    let record = tenant
+        .needs_record()
+        .then(|| READ_AGAIN.mul_f64(0.5 + 0.5 * random::fraction()));
     if tenant.is_suspended() {
-        return None;
+        return record;
     }
     // Due and not begun: too many are under way.
     let soon = |wait: Duration| match wait {
@@ -112,29 +115,35 @@ fn next_look(ctx: &Context, entry: &Entry) -> Option<Duration> {
         .filter(|_| !entry.open.trial.is_open())
         .map(|candidate| soon(until(candidate.next(), now)));
     let asked = tenant.next_request(now);
-    [tick, check, trial, asked]
+    [record, tick, check, trial, asked]
         .into_iter()
         .flatten()
         .min()
         .map(|pause| pause.max(SHORTEST))
 }
 
-/// Decide, act, report. An error of the API server stops nothing but the write it hit.
+/// Decide, act, report. An error of the API server stops nothing but the call it hit: a tenant that
+/// is known goes on being verified.
 async fn pass(
     ctx: &Arc<Context>,
     object: &TenantKms,
     id: &TenantId,
     entry: &mut Entry,
 ) -> Result<Outcome, ReconcileError> {
-    match installation::claim(ctx, &object.metadata).await? {
-        Claimed::Ours => {}
-        Claimed::Foreign => {
+    let mut failed = None;
+    match installation::claim(ctx, &object.metadata).await {
+        Ok(Claimed::Ours) => {}
+        Ok(Claimed::Foreign) => {
             ctx.forget(id);
             return Ok(Outcome::Foreign);
         }
+        Err(error) => keep(&mut failed, Err(error)),
     }
-    if entry.tenant.stored.is_none() {
-        load(ctx, object, id, entry).await?;
+    if failed.is_none() && entry.tenant.needs_record() {
+        keep(&mut failed, recording::load(ctx, object, id, entry).await);
+    }
+    if let Some(error) = failed.take_if(|_| entry.tenant.stored.is_none()) {
+        return Err(error);
     }
     let now = ctx.clock.now();
     entry.tenant.observe(object, now);
@@ -145,61 +154,32 @@ async fn pass(
     let before = entry.tenant.seal().map(|seal| *seal.state());
     collect(ctx, id, entry, now);
     look_at_policy(ctx, id, entry, now);
-    if let Some(proved) = entry.tenant.proved.clone() {
-        put_in_force(ctx, id, entry, proved).await?;
-    }
+    keep(&mut failed, recording::put_in_force(ctx, id, entry).await);
     begin(ctx, id, entry);
-    let recorded = put_on_record(ctx, id, entry).await;
-    // The record may have taken seconds, in which time goes on.
+    keep(&mut failed, recording::put_on_record(ctx, id, entry).await);
+    // The writes may have taken seconds, in which time goes on.
     collect(ctx, id, entry, ctx.clock.now());
     let after = entry.tenant.seal().map(|seal| *seal.state());
-    let reported = status::report(ctx, object, entry).await;
-    recorded?;
-    let wrote = reported?;
-    Ok(match (before == after, wrote) {
-        (false, _) => Outcome::Transition,
-        (true, true) => Outcome::Reported,
-        (true, false) => Outcome::Steady,
-    })
+    let wrote = match status::report(ctx, object, entry).await {
+        Ok(wrote) => wrote,
+        Err(error) => {
+            keep(&mut failed, Err(error));
+            false
+        }
+    };
+    match failed {
+        Some(error) => Err(error),
+        None if before != after => Ok(Outcome::Transition),
+        None if wrote => Ok(Outcome::Reported),
+        None => Ok(Outcome::Steady),
+    }
 }
 
-/// Reads the record, or begins one for a tenant that is seen for the first time.
-async fn load(
-    ctx: &Context,
-    object: &TenantKms,
-    id: &TenantId,
-    entry: &mut Entry,
-) -> Result<(), ReconcileError> {
-    let now = ctx.clock.now();
-    let created = object
-        .creation_timestamp()
-        .map_or(now.timestamp(), |time| time.0);
-    let uid = ctx
-        .namespaces
-        .uid(&id.namespace, created, now.timestamp())
-        .await?;
-    let loaded = match ctx.records.load(id, &uid).await {
-        Ok(loaded) => loaded,
-        Err(StoreError::Unusable(unusable)) => {
-            let secret = crate::record::store::secret_name(id);
-            let failure = unusable.failure(&ctx.records_namespace, &secret);
-            entry.tenant.refuse_record(failure);
-            return Ok(());
-        }
-        Err(error) => return Err(error.into()),
-    };
-    let stored = if let Some((record, version)) = loaded {
-        Stored { record, version }
-    } else {
-        if !ctx.may_write(ctx.clock.now()) {
-            return Err(ReconcileError::NotHolder);
-        }
-        let record = Record::new(id, &uid)?;
-        let version = ctx.records.save(id, &record, None).await?;
-        Stored { record, version }
-    };
-    entry.tenant.take_record(stored, ctx.clock.now());
-    Ok(())
+/// The first error is the one to tell.
+fn keep(failed: &mut Option<ReconcileError>, result: Result<(), ReconcileError>) {
+    if let Err(error) = result {
+        failed.get_or_insert(error);
+    }
 }
 
 /// Takes the answers that came, and what time alone has changed.
@@ -227,7 +207,7 @@ fn collect(ctx: &Context, id: &TenantId, entry: &mut Entry, now: Moment) {
 }
 
 /// Sealing wipes what the tenant's use rests on: clients and tokens go at once.
-fn note(ctx: &Context, id: &TenantId, entry: &Entry, transition: Transition) {
+pub(super) fn note(ctx: &Context, id: &TenantId, entry: &Entry, transition: Transition) {
     let reason = entry
         .tenant
         .seal()
@@ -264,48 +244,6 @@ fn look_at_policy(ctx: &Context, id: &TenantId, entry: &mut Entry, now: Moment) 
         }
     }
     entry.tenant.reconsider(now);
-}
-
-/// Puts a proved spec on record; only then is it in force.
-async fn put_in_force(
-    ctx: &Context,
-    id: &TenantId,
-    entry: &mut Entry,
-    proved: Proved,
-) -> Result<(), ReconcileError> {
-    let Some(stored) = entry.tenant.stored.clone() else {
-        return Ok(());
-    };
-    let now = ctx.clock.now();
-    if !ctx.may_write(now) {
-        return Err(ReconcileError::NotHolder);
-    }
-    let key = proved.success.key_id.as_str();
-    let previous = stored.record.claim.as_deref();
-    let taken = match lock(&ctx.claims).as_mut() {
-        Some(claims) => claims.take(id, key, previous),
-        None => return Err(ReconcileError::NotHolder),
-    };
-    if taken.is_err() {
-        let failure = attempt::conflict(&ctx.records_namespace, key);
-        entry.tenant.refuse_proved(failure, now, random::fraction());
-        return Ok(());
-    }
-    let mut record = stored.record.clone();
-    record.claim = Some(key.to_owned());
-    record.applied = Some(crate::record::Applied {
-        spec: proved.spec.clone(),
-        object_uid: entry.tenant.object_uid.clone(),
-        generation: proved.generation,
-    });
-    let version = save(ctx, id, entry, &record, &stored).await?;
-    let now = ctx.clock.now();
-    let transition = entry.tenant.adopt(proved, Stored { record, version }, now);
-    entry.open.check.abandon();
-    if let Some(transition) = transition {
-        note(ctx, id, entry, transition);
-    }
-    Ok(())
 }
 
 /// Starts the attempts that are due.
@@ -350,52 +288,5 @@ fn begin(ctx: &Arc<Context>, id: &TenantId, entry: &mut Entry) {
             started: now,
         };
         launch().trial(&mut entry.open.trial, permit, trial);
-    }
-}
-
-/// Writes the record when the seal or the handled requests have changed.
-async fn put_on_record(
-    ctx: &Context,
-    id: &TenantId,
-    entry: &mut Entry,
-) -> Result<(), ReconcileError> {
-    let now = ctx.clock.now();
-    let Some(wanted) = entry.tenant.wanted_record(now) else {
-        return Ok(());
-    };
-    let Some(stored) = entry
-        .tenant
-        .stored
-        .clone()
-        .filter(|old| old.record != wanted)
-    else {
-        return Ok(());
-    };
-    if !ctx.may_write(now) {
-        return Err(ReconcileError::NotHolder);
-    }
-    let version = save(ctx, id, entry, &wanted, &stored).await?;
-    let record = wanted;
-    entry.tenant.recorded(Stored { record, version }, now);
-    Ok(())
-}
-
-/// Writes over exactly what was read. Somebody else's change makes us read again.
-async fn save(
-    ctx: &Context,
-    id: &TenantId,
-    entry: &mut Entry,
-    record: &Record,
-    stored: &Stored,
-) -> Result<crate::record::store::Version, ReconcileError> {
-    match ctx.records.save(id, record, Some(&stored.version)).await {
-        Ok(version) => Ok(version),
-        Err(error) => {
-            if matches!(error, StoreError::Conflict) {
-                entry.tenant.forget_record();
-                entry.open.abandon();
-            }
-            Err(error.into())
-        }
     }
 }

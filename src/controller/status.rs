@@ -62,7 +62,7 @@ pub async fn report(
         Ok(Err(error)) => return Err(ReconcileError::Status(Box::new(error))),
         Err(_) => return Err(ReconcileError::Deadline),
     }
-    tell(ctx, object, tenant.reported.as_ref().or(observed), &status).await;
+    tell(ctx, object, tenant.reported.as_ref().or(observed), &status);
     if decided {
         entry.tenant.reported = Some(status);
     }
@@ -70,7 +70,7 @@ pub async fn report(
 }
 
 /// An Event when phase or reason changed.
-async fn tell(
+fn tell(
     ctx: &Context,
     object: &TenantKms,
     before: Option<&TenantKmsStatus>,
@@ -91,9 +91,7 @@ async fn tell(
         return; // the verdict follows at once, and is worth an Event
     }
     let good = matches!(reason, Reason::Verified | Reason::Suspended);
-    if !ctx.events.tell(object, reason, good, &ready.message).await {
-        ctx.metrics.event_dropped();
-    }
+    ctx.events.tell(object, reason, good, &ready.message);
 }
 
 fn ready(status: &TenantKmsStatus) -> Option<&Condition> {

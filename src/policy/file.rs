@@ -83,7 +83,7 @@ pub fn parse(text: &str) -> Result<Policy, Invalid> {
         if !is_variable_name(&variable.name) {
             return Err(Invalid(format!(
                 "{at}.name must be the name of a variable: a letter or _, then letters, digits or \
-                 _, at most 64; never the secret itself"
+                 _, at most 128; never the secret itself"
             )));
         }
         variables.push(VariableGrant {

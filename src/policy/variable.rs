@@ -14,13 +14,13 @@ impl AllowedVariable {
     }
 }
 
-/// A letter or `_`, then letters, digits or `_`; at most 64. Safe as a file name.
+/// A letter or `_`, then letters, digits or `_`; at most 128, as at admission. Safe as a file name.
 pub fn is_variable_name(text: &str) -> bool {
     let mut bytes = text.bytes();
     let first = bytes
         .next()
         .is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
-    first && text.len() <= 64 && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_')
+    first && text.len() <= 128 && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
 pub(super) fn allow<'a, I>(

@@ -1,7 +1,7 @@
-//! A key belongs to one namespace. The holder keeps who has which key, learned from the records'
-//! labels; only digests of key ids are held.
+//! A key belongs to one namespace. The holder keeps who has which key: what the records' labels
+//! say, and what is about to be recorded. Only digests of key ids are held.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use aws_lc_rs::digest;
 
@@ -21,61 +21,109 @@ pub fn digest(key_id: &str) -> String {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Taken;
 
+/// The claims of all records, as their labels tell them.
+pub type Listed = HashMap<TenantId, String>;
+
+/// The claim that a record's labels tell.
+pub fn listed(labels: &BTreeMap<String, String>) -> Option<(TenantId, String)> {
+    let label = |name| labels.get(name).cloned();
+    let tenant = TenantId::new(label(NAMESPACE_LABEL)?, label(NAME_LABEL)?);
+    Some((tenant, label(CLAIM_LABEL)?))
+}
+
 #[derive(Clone, Debug, Default)]
 pub struct Claims {
-    tenants_of: HashMap<String, Vec<TenantId>>,
+    recorded: Listed,
+    /// Proved and about to be recorded; may be on record already.
+    reserved: Listed,
+    /// How many tenants of which namespaces have a key, by either of the above.
+    owners: HashMap<String, HashMap<String, usize>>,
+    /// What was settled since a listing began, which may not show it.
+    settled: HashSet<TenantId>,
 }
 
 impl Claims {
-    /// Learns the claim of a record from its labels.
-    pub fn learn(&mut self, labels: &BTreeMap<String, String>) {
-        if let (Some(claim), Some(namespace), Some(name)) = (
-            labels.get(CLAIM_LABEL),
-            labels.get(NAMESPACE_LABEL),
-            labels.get(NAME_LABEL),
-        ) {
-            let tenant = TenantId {
-                namespace: namespace.clone(),
-                name: name.clone(),
-            };
-            self.insert(claim.clone(), tenant);
-        }
-    }
-
     /// Whether `tenant` may have this key.
     pub fn check(&self, tenant: &TenantId, key_id: &str) -> Result<(), Taken> {
-        let foreign = |one: &TenantId| one.namespace != tenant.namespace;
-        match self.tenants_of.get(&digest(key_id)) {
-            Some(owners) if owners.iter().any(foreign) => Err(Taken),
+        match self.owners.get(&digest(key_id)) {
+            Some(owners) if owners.keys().any(|one| *one != tenant.namespace) => Err(Taken),
             _ => Ok(()),
         }
     }
 
-    /// Takes the key for `tenant`, and lets go of `previous`.
-    pub fn take(
-        &mut self,
-        tenant: &TenantId,
-        key_id: &str,
-        previous: Option<&str>,
-    ) -> Result<(), Taken> {
+    /// Holds the key for `tenant` until its record is settled; what it had stays its own.
+    pub fn reserve(&mut self, tenant: &TenantId, key_id: &str) -> Result<(), Taken> {
         self.check(tenant, key_id)?;
-        if let Some(previous) = previous.filter(|previous| *previous != key_id) {
-            self.release(tenant, previous);
+        let claim = digest(key_id);
+        if let Some(before) = self.reserved.insert(tenant.clone(), claim.clone()) {
+            self.drop_owner(&before, tenant);
         }
-        self.insert(digest(key_id), tenant.clone());
+        self.add_owner(claim, tenant);
         Ok(())
     }
 
-    pub fn release(&mut self, tenant: &TenantId, key_id: &str) {
-        if let Some(owners) = self.tenants_of.get_mut(&digest(key_id)) {
-            owners.retain(|one| one != tenant);
+    /// The record of `tenant` says this and nothing else.
+    pub fn settle(&mut self, tenant: &TenantId, key_id: Option<&str>) {
+        self.settled.insert(tenant.clone());
+        self.put(tenant, key_id.map(digest));
+    }
+
+    /// Everything settled from here on is newer than the listing that begins now.
+    pub fn listing_begins(&mut self) {
+        self.settled.clear();
+    }
+
+    /// Takes a whole listing of the records; reservations stay.
+    pub fn learn(&mut self, listed: Listed) {
+        let gone = self
+            .recorded
+            .keys()
+            .filter(|one| !listed.contains_key(*one));
+        let gone: Vec<TenantId> = gone.cloned().collect();
+        let changes = listed
+            .into_iter()
+            .map(|(tenant, claim)| (tenant, Some(claim)))
+            .chain(gone.into_iter().map(|tenant| (tenant, None)));
+        for (tenant, claim) in changes {
+            if !self.settled.contains(&tenant) {
+                let reserved = self.reserved.remove(&tenant);
+                self.put(&tenant, claim);
+                if let Some(reserved) = reserved {
+                    self.reserved.insert(tenant, reserved);
+                }
+            }
         }
     }
 
-    fn insert(&mut self, claim: String, tenant: TenantId) {
-        let owners = self.tenants_of.entry(claim).or_default();
-        if !owners.contains(&tenant) {
-            owners.push(tenant);
+    fn put(&mut self, tenant: &TenantId, claim: Option<String>) {
+        for before in [self.recorded.remove(tenant), self.reserved.remove(tenant)] {
+            if let Some(before) = before {
+                self.drop_owner(&before, tenant);
+            }
+        }
+        if let Some(claim) = claim {
+            self.recorded.insert(tenant.clone(), claim.clone());
+            self.add_owner(claim, tenant);
+        }
+    }
+
+    fn add_owner(&mut self, claim: String, tenant: &TenantId) {
+        let owners = self.owners.entry(claim).or_default();
+        *owners.entry(tenant.namespace.clone()).or_default() += 1;
+    }
+
+    fn drop_owner(&mut self, claim: &str, tenant: &TenantId) {
+        let Some(owners) = self.owners.get_mut(claim) else {
+            return;
+        };
+        if let Some(count) = owners.get_mut(&tenant.namespace) {
+            *count -= 1;
+            if *count == 0 {
+                owners.remove(&tenant.namespace);
+            }
+        }
+        if owners.is_empty() {
+            self.owners.remove(claim);
         }
     }
 }
@@ -84,34 +132,80 @@ impl Claims {
 mod tests {
     use super::*;
 
-    fn tenant(namespace: &str, name: &str) -> TenantId {
-        TenantId {
-            namespace: namespace.into(),
-            name: name.into(),
-        }
+    fn take(claims: &mut Claims, tenant: &TenantId, key: &str) -> Result<(), Taken> {
+        claims.reserve(tenant, key)?;
+        claims.settle(tenant, Some(key));
+        Ok(())
     }
 
     #[test]
     fn a_key_belongs_to_one_namespace() {
         let mut claims = Claims::default();
-        let (acme, twin, other) = (tenant("a", "acme"), tenant("a", "twin"), tenant("b", "x"));
-        assert_eq!(claims.take(&acme, "key", None), Ok(()));
-        assert_eq!(claims.take(&twin, "key", None), Ok(()));
-        assert_eq!(claims.take(&other, "key", None), Err(Taken));
-        assert_eq!(claims.take(&acme, "key-2", Some("key")), Ok(()));
-        assert_eq!(claims.check(&other, "key"), Err(Taken), "twin still has it");
-        assert_eq!(claims.take(&twin, "key-3", Some("key")), Ok(()));
+        let [acme, twin, other] = [("a", "acme"), ("a", "twin"), ("b", "x")]
+            .map(|(namespace, name)| TenantId::new(namespace, name));
+        assert_eq!(take(&mut claims, &acme, "key"), Ok(()));
+        assert_eq!(take(&mut claims, &twin, "key"), Ok(()));
+        assert_eq!(take(&mut claims, &other, "key"), Err(Taken));
+        assert_eq!(take(&mut claims, &acme, "key-2"), Ok(()));
+        assert_eq!(claims.check(&other, "key"), Err(Taken), "twin has it");
+        assert_eq!(take(&mut claims, &twin, "key-3"), Ok(()));
         assert_eq!(claims.check(&other, "key"), Ok(()));
+        assert_eq!(claims.check(&other, "key-2"), Err(Taken));
     }
 
     #[test]
-    fn claims_are_learned_from_labels() {
+    fn the_old_key_is_kept_until_the_record_says_so() {
         let mut claims = Claims::default();
-        claims.learn(&BTreeMap::from([
+        let (acme, other) = (TenantId::new("a", "acme"), TenantId::new("b", "x"));
+        assert_eq!(take(&mut claims, &acme, "old"), Ok(()));
+        assert_eq!(claims.reserve(&acme, "new"), Ok(()));
+        for key in ["old", "new"] {
+            assert_eq!(claims.check(&other, key), Err(Taken), "{key}");
+        }
+        claims.settle(&acme, Some("old")); // the write failed, and was read again
+        assert_eq!(claims.check(&other, "new"), Ok(()));
+        assert_eq!(claims.check(&other, "old"), Err(Taken));
+    }
+
+    #[test]
+    fn a_listing_tells_of_records_that_are_gone_and_not_of_newer_ones() {
+        let mut claims = Claims::default();
+        let [acme, old, other] = [("a", "acme"), ("a", "old"), ("b", "x")]
+            .map(|(namespace, name)| TenantId::new(namespace, name));
+        claims.learn(Listed::from([(old.clone(), digest("old"))]));
+        assert_eq!(claims.check(&other, "old"), Err(Taken));
+        claims.listing_begins();
+        assert_eq!(take(&mut claims, &acme, "new"), Ok(()));
+        claims.learn(Listed::new());
+        assert_eq!(claims.check(&other, "old"), Ok(()), "its record is gone");
+        assert_eq!(
+            claims.check(&other, "new"),
+            Err(Taken),
+            "newer than the listing"
+        );
+        assert_eq!(take(&mut claims, &other, "old"), Ok(()));
+    }
+
+    #[test]
+    fn a_listing_leaves_reservations_alone() {
+        let mut claims = Claims::default();
+        let (acme, other) = (TenantId::new("a", "acme"), TenantId::new("b", "x"));
+        assert_eq!(claims.reserve(&acme, "new"), Ok(()));
+        claims.learn(Listed::from([(acme.clone(), digest("old"))]));
+        assert_eq!(claims.check(&other, "old"), Err(Taken));
+        assert_eq!(claims.check(&other, "new"), Err(Taken));
+        claims.settle(&acme, Some("new"));
+        assert_eq!(claims.check(&other, "old"), Ok(()));
+    }
+
+    #[test]
+    fn a_claim_is_told_by_labels() {
+        let labels = BTreeMap::from([
             (CLAIM_LABEL.to_owned(), digest("key")),
             (NAMESPACE_LABEL.to_owned(), "a".to_owned()),
             (NAME_LABEL.to_owned(), "acme".to_owned()),
-        ]));
-        assert_eq!(claims.check(&tenant("b", "x"), "key"), Err(Taken));
+        ]);
+        let told = Some((TenantId::new("a", "acme"), digest("key")));
+        assert_eq!(listed(&labels), told);
     }
 }

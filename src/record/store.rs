@@ -12,7 +12,7 @@ use kube::api::{ListParams, ObjectMeta, PostParams};
 use kube::{Api, Client, ResourceExt};
 use tokio::time::timeout;
 
-use super::claims::{self, Claims};
+use super::claims::{self, Listed};
 use super::{Record, Unusable};
 use crate::provider::TenantId;
 use crate::random::encode_hex;
@@ -57,7 +57,7 @@ pub trait RecordStore: Send + Sync {
     ) -> Result<Version, StoreError>;
 
     /// Every claim on record.
-    async fn claims(&self) -> Result<Claims, StoreError>;
+    async fn claims(&self) -> Result<Listed, StoreError>;
 }
 
 /// The name of a tenant's record: `tkms-` and 32 hex digits of sha256(namespace/name).
@@ -165,19 +165,21 @@ impl RecordStore for KubeStore {
         Ok(Version(saved.resource_version().unwrap_or_default()))
     }
 
-    async fn claims(&self) -> Result<Claims, StoreError> {
-        let mut claims = Claims::default();
+    async fn claims(&self) -> Result<Listed, StoreError> {
+        let mut all = Listed::new();
         let mut params = ListParams::default()
             .labels(claims::CLAIM_LABEL)
             .limit(PAGE);
         loop {
             let page = within(self.secrets.list_metadata(&params)).await?;
-            for secret in &page.items {
-                claims.learn(secret.labels());
-            }
+            all.extend(
+                page.items
+                    .iter()
+                    .filter_map(|one| claims::listed(one.labels())),
+            );
             match page.metadata.continue_ {
                 Some(token) if !token.is_empty() => params = params.continue_token(&token),
-                _ => return Ok(claims),
+                _ => return Ok(all),
             }
         }
     }

@@ -196,6 +196,11 @@ impl Seal {
         self.proof
     }
 
+    /// Whether a denial waits for its confirmation.
+    pub fn is_doubted(&self) -> bool {
+        self.doubt.is_some()
+    }
+
     /// Whether a session or a plaintext key may be given out at this moment.
     pub fn may_serve(&self, now: Moment) -> bool {
         self.state == State::Active

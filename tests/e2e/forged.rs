@@ -58,6 +58,7 @@ fn forgeries() -> Vec<(&'static str, String)> {
             "merge",
             r#"{"status":{"conditions":null,"phase":null}}"#.to_owned(),
         ),
+        ("merge", r#"{"status":{"phase":"Foo"}}"#.to_owned()),
         ("merge", sealed.to_string()),
         ("merge", active.to_string()),
         ("merge", extra.to_string()),

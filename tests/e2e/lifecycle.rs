@@ -175,5 +175,10 @@ async fn a_record_that_cannot_be_used_stops_everything_but_the_report() -> Resul
         )
         .await?;
     }
+    // What the message says mends it, and nobody has to restart anything.
+    let _operator = world.operator().await?;
+    wait_row(env, "acme", FAILED, SOON).await?;
+    damage(&world, &whole).await?;
+    wait_row(env, "acme", ACTIVE, 3 * SOON).await?;
     Ok(())
 }

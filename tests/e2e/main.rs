@@ -18,3 +18,4 @@ mod seen;
 mod status;
 mod story;
 mod support;
+mod unwritable;

@@ -173,7 +173,30 @@ async fn a_key_serves_one_namespace_until_it_is_let_go() -> Result<()> {
     eventually("the key let go serves the second", SOON, async || {
         Ok(seen::row(&intruder().await?) == ACTIVE)
     })
-    .await
+    .await?;
+
+    // The second is gone and its record too: the key is free again, without a restart.
+    let back = json!({ "spec": { "kmsKeyRef": world.key.url() } }).to_string();
+    patch(env, "acme", false, "merge", &back).await?;
+    env.wait_condition(
+        "acme",
+        "ConfigAccepted",
+        "False",
+        Some("KeyRefConflict"),
+        SOON,
+    )
+    .await?;
+    let gone = ["delete", "tkms", "acme", "--namespace", &second];
+    env.control.kubectl(&gone).await?.success()?;
+    let label = format!("--selector=tenantkms.dev/tenant-namespace={second}");
+    let records = &env.records_namespace;
+    let record = ["delete", "secret", "--namespace", records, &label];
+    env.control.kubectl(&record).await?.success()?;
+    env.wait("acme", "back at the first key", 4 * SOON, |object| {
+        seen::row(object) == ACTIVE && object["status"]["observedGeneration"] == 3
+    })
+    .await?;
+    Ok(())
 }
 
 #[tokio::test]

@@ -6,14 +6,22 @@ use crate::seal::{Seal, State};
 #[derive(Debug, Default)]
 pub struct Epochs {
     due: u64,
+    /// Ever seen on record.
+    highest: u64,
     /// Of the present `Seal`.
     counted: u64,
     decided: bool,
 }
 
 impl Epochs {
-    pub fn due(&self) -> u64 {
-        self.due
+    /// What the record's epoch should be: never less than it was, whatever was restored.
+    pub fn next(&self, recorded: u64) -> u64 {
+        recorded.max(self.highest) + self.due
+    }
+
+    /// A record says so.
+    pub fn seen(&mut self, recorded: u64) {
+        self.highest = self.highest.max(recorded);
     }
 
     pub fn recorded(&mut self) {
@@ -82,10 +90,10 @@ mod tests {
         sealed(&mut seal, 1);
         epochs.count(&seal, false);
         epochs.count(&seal, false);
-        assert_eq!(epochs.due(), 1);
+        assert_eq!(epochs.next(0), 1);
         epochs.recorded();
         epochs.count(&seal, true);
-        assert_eq!(epochs.due(), 0);
+        assert_eq!(epochs.next(0), 0);
     }
 
     #[test]
@@ -93,7 +101,15 @@ mod tests {
         let (mut epochs, mut seal) = (Epochs::default(), fresh());
         sealed(&mut seal, 1);
         epochs.count(&seal, true);
-        assert_eq!(epochs.due(), 0);
+        assert_eq!(epochs.next(0), 0);
+    }
+
+    #[test]
+    fn an_old_record_that_was_restored_does_not_bring_an_old_epoch_back() {
+        let mut epochs = Epochs::default();
+        epochs.seen(7);
+        epochs.seen(3);
+        assert_eq!(epochs.next(3), 7);
     }
 
     #[test]
@@ -103,6 +119,6 @@ mod tests {
         epochs.count(&seal, false);
         epochs.another_seal();
         epochs.count(&fresh(), false);
-        assert_eq!(epochs.due(), 1);
+        assert_eq!(epochs.next(0), 1);
     }
 }

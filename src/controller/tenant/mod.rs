@@ -47,6 +47,8 @@ pub struct Tenant {
     pub id: TenantId,
     pub object_uid: String,
     pub stored: Option<Stored>,
+    /// Something else may be stored by now; until it is read, `stored` is what is known.
+    pub stale: bool,
     pub unusable: Option<Failure>,
     seal: Option<Seal>,
     epochs: Epochs,
@@ -67,6 +69,7 @@ impl Tenant {
             id,
             object_uid,
             stored: None,
+            stale: false,
             unusable: None,
             seal: None,
             epochs: Epochs::default(),
@@ -85,29 +88,29 @@ impl Tenant {
     /// Takes the record that was read or written. The applied spec gets a seal without a verdict.
     pub fn take_record(&mut self, stored: Stored, now: Moment) {
         self.unusable = None;
-        match (&stored.record.applied, &self.seal) {
-            (Some(applied), None) => {
-                let timing = timing(&applied.spec);
-                self.replace_seal(Some(Seal::new(timing, now)));
-            }
-            (None, Some(_)) => self.replace_seal(None),
-            _ => {}
+        self.stale = false;
+        let spec = |stored: &Stored| stored.record.applied.as_ref().map(|one| one.spec.clone());
+        let applied = spec(&stored);
+        if applied != self.stored.as_ref().and_then(spec) {
+            self.replace_seal(applied.map(|spec| Seal::new(timing(&spec), now)));
         }
+        self.epochs.seen(stored.record.seal_epoch);
         self.stored = Some(stored);
     }
 
     /// The stored record cannot be used: nothing is known and nothing is tried.
     pub fn refuse_record(&mut self, failure: Failure) {
-        self.forget_record();
         self.unusable = Some(failure);
-    }
-
-    /// Somebody else changed the record: everything that rested on it is forgotten.
-    pub fn forget_record(&mut self) {
+        self.stale = false;
         self.stored = None;
         self.replace_seal(None);
         self.candidate = None;
         self.proved = None;
+    }
+
+    /// Whether the record is to be read before anything is written.
+    pub fn needs_record(&self) -> bool {
+        self.stored.is_none() || self.stale
     }
 
     pub fn applied(&self) -> Option<&Applied> {
@@ -256,7 +259,16 @@ impl Tenant {
         let timing = timing(&proved.spec);
         let seal = self.seal.get_or_insert_with(|| Seal::new(timing, now));
         seal.set_timing(timing);
-        let transition = seal.adopt_proof(proved.started, now);
+        let mut transition = seal.adopt_proof(proved.started, now);
+        if *seal.state() == State::Active
+            && !seal.is_doubted()
+            && seal.proof() != Some(proved.started)
+        {
+            // Its proof is one of the old spec, and says nothing about the new one.
+            self.replace_seal(Some(Seal::new(timing, now)));
+            let fresh = self.seal.as_mut();
+            transition = fresh.and_then(|seal| seal.adopt_proof(proved.started, now));
+        }
         self.count_seals();
         self.last_success = Some((proved.success, proved.started.timestamp()));
         self.stored = Some(stored);
@@ -300,7 +312,7 @@ impl Tenant {
         let stored = &self.stored.as_ref()?.record;
         let mut wanted = stored.clone();
         wanted.handled = self.asked.handled(&stored.handled);
-        wanted.seal_epoch += self.epochs.due();
+        wanted.seal_epoch = self.epochs.next(stored.seal_epoch);
         match self.seal.as_ref().map(Seal::state) {
             Some(State::Sealed { since, .. }) if stored.sealed.is_none() => {
                 wanted.sealed = Some(SealedSince {

@@ -26,7 +26,6 @@ impl Tenant {
     }
 
     pub fn view(&self, now: Moment) -> View<'_> {
-        let record = self.stored.as_ref().map(|stored| &stored.record);
         let decided = self
             .applied()
             .filter(|applied| applied.object_uid == self.object_uid)
@@ -44,9 +43,7 @@ impl Tenant {
             candidate: self.candidate.as_ref().map(Candidate::verdict),
             unusable: self.unusable.as_ref(),
             last_failure: self.last_failure(),
-            sealed_since: record
-                .and_then(|record| record.sealed.as_ref())
-                .map(|sealed| sealed.since),
+            sealed_since: self.sealed_since(),
             last_verified: self.last_success.as_ref().map(|(_, at)| *at),
             identity: self
                 .last_success
@@ -59,6 +56,18 @@ impl Tenant {
             effective: self.effective.as_ref(),
             handled: self.handled(),
             now: now.timestamp(),
+        }
+    }
+
+    /// As the record says, or before it could be written as this process knows.
+    fn sealed_since(&self) -> Option<Timestamp> {
+        let recorded = self.stored.as_ref()?.record.sealed.as_ref();
+        match self.seal.as_ref().map(Seal::state) {
+            Some(State::Active) if !self.suspended => None,
+            Some(State::Sealed { since, .. }) => {
+                Some(recorded.map_or_else(|| since.timestamp(), |sealed| sealed.since))
+            }
+            _ => recorded.map(|sealed| sealed.since),
         }
     }
 

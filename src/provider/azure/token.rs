@@ -130,18 +130,18 @@ fn is_sound(token: &str) -> bool {
 }
 
 fn garbage(subject: &Subject, service: Service) -> Failure {
-    let who = match (&subject.who, service) {
-        (Who::Application { .. }, Service::Entra) => subject.authority.as_str(),
-        _ => "the node's metadata service",
-    };
-    Failure::transient(
-        Reason::ProviderError,
-        format!(
-            "{who} gave something that is no token. Check what stands between, such as a proxy \
-             that answers in its place: curl --verbose 'https://{}/'",
-            subject.authority
+    let message = match (&subject.who, service) {
+        (Who::Application { .. }, Service::Entra) => format!(
+            "{authority} gave something that is no token. Check what stands between, such as a \
+             proxy that answers in its place: curl --verbose 'https://{authority}/'",
+            authority = subject.authority
         ),
-    )
+        _ => format!(
+            "the node's metadata service gave something that is no token: {}",
+            classify::reach_imds()
+        ),
+    };
+    Failure::transient(Reason::ProviderError, message)
 }
 
 /// The caller's object id as the token says, for hints only: nothing is decided by it, and it is

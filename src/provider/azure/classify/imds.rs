@@ -68,7 +68,7 @@ fn no_identity(subject: &Subject) -> Failure {
 }
 
 /// What to check when the service does not answer.
-pub(super) fn reach() -> &'static str {
+pub fn reach() -> &'static str {
     "the operator runs outside Azure, or a network policy keeps it from the node's metadata \
      service. Check from the operator's node: curl --noproxy '*' --header 'Metadata: true' \
      'http://169.254.169.254/metadata/instance?api-version=2021-02-01'"

@@ -9,7 +9,7 @@ mod trouble;
 mod vault;
 
 pub use entra::entra;
-pub use imds::imds;
+pub use imds::{imds, reach as reach_imds};
 pub use trouble::{silent, trouble};
 pub use vault::{Operation, unusable, vault};
 

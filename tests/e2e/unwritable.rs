@@ -1,0 +1,54 @@
+//! A record that cannot be written stops what would rest on it, and nothing else.
+
+use anyhow::Result;
+use k8s_openapi::api::rbac::v1::Role;
+use kube::api::{Api, ListParams, PostParams};
+use serde_json::json;
+
+use crate::lifecycle::ACTIVE;
+use crate::seen::{patch, wait_row};
+use crate::support::{SOON, World};
+
+/// Takes the right to change records away, or gives it back.
+async fn may_update(world: &World, may: bool) -> Result<()> {
+    let records = &world.env.records_namespace;
+    let roles: Api<Role> = Api::namespaced(world.env.client().await?, records);
+    for mut role in roles.list(&ListParams::default()).await?.items {
+        for rule in role.rules.iter_mut().flatten() {
+            if rule.resources.iter().flatten().any(|one| one == "secrets") {
+                rule.verbs.retain(|verb| verb != "update");
+                if may {
+                    rule.verbs.push("update".to_owned());
+                }
+            }
+        }
+        let name = role.metadata.name.clone().unwrap_or_default();
+        roles.replace(&name, &PostParams::default(), &role).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_no_is_obeyed_also_while_a_new_spec_cannot_be_recorded() -> Result<()> {
+    let world = World::new("unwritable").await?;
+    let env = &world.env;
+    let operator = world.operator().await?;
+    world.active("{ interval: 5s, proofTTL: 1m }").await?;
+
+    may_update(&world, false).await?;
+    let new = world.vault.create_key("another-key");
+    let key = json!({ "spec": { "kmsKeyRef": new.url() } }).to_string();
+    patch(env, "acme", false, "merge", &key).await?;
+    operator
+        .wait_log("the API server did not take a change", SOON)
+        .await?;
+    world.key.disable();
+    let sealed = env
+        .wait_condition("acme", "Sealed", "True", Some("KeyDisabled"), SOON)
+        .await?;
+    assert!(sealed["status"]["sealedSince"].is_string(), "{sealed:#}");
+
+    may_update(&world, true).await?;
+    wait_row(env, "acme", ACTIVE, 4 * SOON).await?;
+    Ok(())
+}
