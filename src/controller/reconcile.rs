@@ -16,7 +16,7 @@ use super::installation::{self, Claimed};
 use super::outcome::{Outcome, ReconcileError};
 use super::tenant::until;
 use super::{Guarded, malformed, recording, status};
-use crate::api::TenantKms;
+use crate::api::{Reason, TenantKms};
 use crate::clock::Moment;
 use crate::provider::{Kind, TenantId};
 use crate::random;
@@ -40,7 +40,7 @@ pub async fn run(guarded: Arc<Guarded>, ctx: Arc<Context>) -> Result<Action, Rec
                 namespace: object.namespace().unwrap_or_default(),
                 name: object.name_any(),
             };
-            let span = tracing::info_span!("tenant", namespace = %id.namespace, name = %id.name);
+            let span = tracing::info_span!("reconcile", tenant = %id);
             tenant(&ctx, object, &id, &span).await
         }
     };
@@ -80,13 +80,32 @@ async fn tenant(
         }
         Err(error) => {
             entry.api_failures = entry.api_failures.saturating_add(1);
-            span.in_scope(|| warn!(error = %error, "the API server did not take a change"));
+            span.in_scope(|| {
+                warn!(
+                    error = %error, records_namespace = %ctx.records_namespace,
+                    "the API server did not take a change"
+                );
+            });
+            if error.is_forbidden() && entry.api_failures == 2 {
+                let message = missing_rights(ctx, &error);
+                ctx.events
+                    .tell(object, Reason::KeyringMissing, false, &message);
+            }
             let back_off = Duration::from_secs(1 << entry.api_failures.min(5)).min(MOST_BACK_OFF);
             let again = back_off.mul_f64(0.5 + 0.5 * random::fraction());
             let next = next_look(ctx, &entry).map_or(again, |next| next.min(again));
             (Outcome::ApiError, Some(next))
         }
     }
+}
+
+fn missing_rights(ctx: &Context, error: &ReconcileError) -> String {
+    format!(
+        "The operator lacks a right and cannot go on ({error}). Check what its ServiceAccount may do: \
+         kubectl auth can-i --list --namespace '{}' --as 'system:serviceaccount:<namespace>:<name>', \
+         and the chart's value rbac.create.",
+        ctx.records_namespace
+    )
 }
 
 /// When to look again without being woken.

@@ -173,20 +173,21 @@ pub fn row(reason: Reason) -> Row {
         Reason::KeyringMissing => (
             "State",
             "The tenant's record is gone.",
-            "Backups of the records namespace.",
-            "tenant-kms keyring import --help",
+            "Whether the operator may use Secrets in the records namespace; backups of it.",
+            "kubectl --namespace '<records namespace>' get secrets \
+             --selector app.kubernetes.io/managed-by=tenant-kms-operator",
         ),
         Reason::KeyringCorrupt => (
             "State",
             "The tenant's record cannot be read or its commitments do not hold.",
             "Who else writes in the records namespace; backups.",
-            "tenant-kms keyring import --help",
+            "kubectl --namespace '<records namespace>' apply --filename '<backup of the Secret>'",
         ),
         Reason::KeyringForeign => (
             "State",
             "The record belongs to a namespace of the same name that was deleted.",
-            "Whether this namespace is its rightful successor.",
-            "tenant-kms keyring adopt --help",
+            "Whether this namespace is its rightful successor. Deleting the record starts anew.",
+            "kubectl --namespace '<records namespace>' delete secret '<record>'",
         ),
         Reason::KeyringTooNew => (
             "State",
@@ -231,6 +232,19 @@ mod tests {
             .and_then(|(_, rest)| rest.split_once("<!-- reasons:end -->"))
             .map(|(table, _)| table);
         assert!(table == Some(markdown().as_str()), "run `cargo xtask docs`");
+    }
+
+    #[test]
+    fn own_commands_exist() {
+        use clap::CommandFactory;
+        let program = crate::cli::Cli::command();
+        for row in table() {
+            let mut words = row.command.split(' ');
+            if words.next() == Some("tenant-kms") {
+                let word = words.next().unwrap_or_default();
+                assert!(program.find_subcommand(word).is_some(), "{}", row.command);
+            }
+        }
     }
 
     #[test]
