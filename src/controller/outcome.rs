@@ -85,8 +85,9 @@ impl ReconcileError {
     /// Whether rights are missing: a person has to act, and is told on the object.
     pub fn is_forbidden(&self) -> bool {
         let api = match self {
-            Self::Record(StoreError::Api(error)) | Self::Status(error) => error,
-            Self::Namespace(NamespaceError::Api(error)) => error,
+            Self::Record(StoreError::Api(error))
+            | Self::Namespace(NamespaceError::Api(error))
+            | Self::Status(error) => error,
             _ => return false,
         };
         matches!(api.as_ref(), kube::Error::Api(status) if status.is_forbidden())

@@ -96,10 +96,9 @@ impl Claims {
     }
 
     fn put(&mut self, tenant: &TenantId, claim: Option<String>) {
-        for before in [self.recorded.remove(tenant), self.reserved.remove(tenant)] {
-            if let Some(before) = before {
-                self.drop_owner(&before, tenant);
-            }
+        let before = [self.recorded.remove(tenant), self.reserved.remove(tenant)];
+        for before in before.into_iter().flatten() {
+            self.drop_owner(&before, tenant);
         }
         if let Some(claim) = claim {
             self.recorded.insert(tenant.clone(), claim.clone());
