@@ -84,11 +84,11 @@ fn detail(error: &StoreError) -> String {
 impl ReconcileError {
     /// Whether rights are missing: a person has to act, and is told on the object.
     pub fn is_forbidden(&self) -> bool {
-        let api = match self {
-            Self::Record(StoreError::Api(error))
-            | Self::Namespace(NamespaceError::Api(error))
-            | Self::Status(error) => error,
-            _ => return false,
+        let (Self::Record(StoreError::Api(api))
+        | Self::Namespace(NamespaceError::Api(api))
+        | Self::Status(api)) = self
+        else {
+            return false;
         };
         matches!(api.as_ref(), kube::Error::Api(status) if status.is_forbidden())
     }

@@ -56,7 +56,7 @@ fn main() -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("bench: {error:?}");
+            eprintln!("bench: {error:#}");
             ExitCode::FAILURE
         }
     }

@@ -51,7 +51,9 @@ fn main() -> ExitCode {
         Ok(End::Told) => ExitCode::SUCCESS,
         Ok(End::Interrupted(code)) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("\nThe demo FAILED: {error:?}");
+            eprintln!("\nThe demo FAILED");
+            // Not `{error:?}`, which may add a page of backtrace.
+            error.chain().for_each(|cause| eprintln!("{cause}"));
             ExitCode::FAILURE
         }
     }
@@ -82,7 +84,15 @@ async fn tell(timeline: &Timeline) -> Result<Stage<'_>> {
     let stage = Stage::set(timeline).await?;
     match story::tell(&stage).await {
         Ok(()) => Ok(stage),
-        Err(error) => Err(error.context(stage.operator_log())),
+        // A wait that was in vain has shown the log itself.
+        Err(error)
+            if error
+                .chain()
+                .any(|cause| cause.to_string().contains("ends:\n")) =>
+        {
+            Err(error)
+        }
+        Err(error) => bail!("{error:#}\n{}", stage.operator_log()),
     }
 }
 
