@@ -3,6 +3,7 @@
 
 mod admission;
 mod answers;
+mod argo;
 mod canary;
 mod chart;
 mod examples;

@@ -7,6 +7,7 @@ use anyhow::{Result, ensure};
 use fakecloud::{Effect, Fault, Scope};
 use serde_json::{Value, json};
 
+use crate::argo::expect_health;
 use crate::seen::{self, calls, eventually, patch, record, throughout, wait_row};
 use crate::support::{SOON, World, manifest};
 
@@ -86,6 +87,7 @@ async fn a_first_spec_is_open_then_active_and_can_be_suspended() -> Result<()> {
         .await?
         .success()?;
     let open = wait_row(&world.env, "acme", OPEN, SOON).await?;
+    expect_health(&open, "Progressing")?;
     ensure!(*observed(&open) == -1, "{}", observed(&open));
     ensure!(columns(&world, false).await? == "acme azure Pending Verifying");
     ensure!(
@@ -99,6 +101,7 @@ async fn a_first_spec_is_open_then_active_and_can_be_suspended() -> Result<()> {
         "not ready after the fault"
     );
     let active = wait_row(&world.env, "acme", ACTIVE, SOON).await?;
+    expect_health(&active, "Healthy")?;
     ensure!(*observed(&active) == 1);
     ensure!(active["status"]["kekVersion"] == world.key.version().as_str());
     ensure!(
@@ -128,6 +131,7 @@ async fn a_first_spec_is_open_then_active_and_can_be_suspended() -> Result<()> {
     .await?;
     let row = "Suspended: Ready=False Active=False Sealed=False ConfigAccepted=True";
     let suspended = wait_row(&world.env, "acme", row, SOON).await?;
+    expect_health(&suspended, "Suspended")?;
     ensure!(*observed(&suspended) == 2);
     ensure!(columns(&world, false).await? == "acme azure Suspended Suspended");
     let counted = calls(&world.env);
@@ -162,6 +166,7 @@ async fn a_first_probe_that_fails_is_pending_and_not_sealed() -> Result<()> {
     world.vault.revoke(world.app.principal());
     world.env.apply(&manifest("acme", "")).await?.success()?;
     let failed = wait_row(&world.env, "acme", FAILED, SOON).await?;
+    expect_health(&failed, "Degraded")?;
     ensure!(
         *observed(&failed) == 1,
         "a refusal is a decision: {}",
@@ -196,6 +201,7 @@ async fn a_new_spec_is_refused_or_undecided_while_the_verified_one_stays() -> Re
     };
     patch(&world.env, "acme", false, "merge", &spec("no-such-key")).await?;
     let refused = wait_row(&world.env, "acme", REFUSED, SOON).await?;
+    expect_health(&refused, "Degraded")?;
     ensure!(seen::reason(&refused, "Ready") == "KeyNotFound");
     ensure!(seen::reason(&refused, "Active") == "Verified");
     ensure!(*observed(&refused) == 2, "{}", observed(&refused));
@@ -214,6 +220,7 @@ async fn a_new_spec_is_refused_or_undecided_while_the_verified_one_stays() -> Re
         json!({ "spec": { "kmsKeyRef": format!("{}/keys/tenant-wrapping-key", other.url()) } });
     patch(&world.env, "acme", false, "merge", &key.to_string()).await?;
     let undecided = wait_row(&world.env, "acme", UNDECIDED, SOON).await?;
+    expect_health(&undecided, "Progressing")?;
     ensure!(
         *observed(&undecided) == 2,
         "not decided yet: {}",
@@ -262,6 +269,7 @@ async fn sealed_by_denial_and_suspended_meanwhile_stays_sealed() -> Result<()> {
     world.active(OFTEN).await?;
     world.key.disable();
     let sealed = wait_row(&world.env, "acme", SEALED, SOON).await?;
+    expect_health(&sealed, "Degraded")?;
     ensure!(columns(&world, false).await? == "acme azure Sealed KeyDisabled");
     ensure!(!waits_for_ready(&world, "1s").await?);
     let since = sealed["status"]["sealedSince"].clone();
@@ -277,6 +285,7 @@ async fn sealed_by_denial_and_suspended_meanwhile_stays_sealed() -> Result<()> {
     .await?;
     let row = "Suspended: Ready=False Active=False Sealed=True ConfigAccepted=True";
     let suspended = wait_row(&world.env, "acme", row, SOON).await?;
+    expect_health(&suspended, "Suspended")?;
     ensure!(
         suspended["status"]["sealedSince"] == since,
         "the seal is kept"
@@ -312,6 +321,7 @@ async fn sealed_by_an_outage_once_the_proof_is_too_old() -> Result<()> {
         .rfind(|call| call.operation == "wrapkey" && call.status == 200);
     let proved = proved.expect("the proof of the active tenant").at;
     let sealed = wait_row(&world.env, "acme", OUTAGE, Duration::from_secs(80)).await?;
+    expect_health(&sealed, "Degraded")?;
     let after = proved.elapsed()?;
     ensure!(
         (58..=68).contains(&after.as_secs()),
