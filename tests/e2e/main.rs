@@ -9,6 +9,7 @@ mod chart;
 mod examples;
 mod faults;
 mod forged;
+mod granted;
 mod lifecycle;
 mod malformed;
 mod ownership;
