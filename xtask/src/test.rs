@@ -11,6 +11,7 @@ use anyhow::{Result, bail};
 use crate::{build, dependencies, python, signals, step, tools};
 
 pub fn run(long: bool) -> Result<ExitCode> {
+    tools::cc()?;
     tools::go()?;
     tools::python()?;
     let build = ["test", "--workspace", "--no-run"];

@@ -10,6 +10,27 @@ const GO: &str = "Go 1.26 or newer is needed: tests and demo build a real contro
     sources (https://go.dev/dl)";
 const PYTHON: &str = "Python 3.9 or newer with `venv` is needed: the loopback clouds are checked \
     with the clouds' own Python clients (Debian, Ubuntu: apt-get install python3-venv)";
+const CC: &str = "A C compiler is needed: AWS-LC, the operator's cryptography, is built with it \
+    (Debian, Ubuntu: apt-get install gcc libc6-dev)";
+
+/// A C compiler and the C library's headers, before minutes of building end for want of them.
+pub fn cc() -> Result<()> {
+    let compiler = std::env::var_os("CC").unwrap_or_else(|| "cc".into());
+    let probe = Command::new(&compiler)
+        .args(["-fsyntax-only", "-include", "stdlib.h", "-x", "c", "-"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    match probe {
+        Ok(status) if status.success() => Ok(()),
+        Ok(_) => bail!(
+            "`{}` cannot compile C against the C library. {CC}",
+            compiler.display()
+        ),
+        Err(_) => bail!("`{}` was not found. {CC}", compiler.display()),
+    }
+}
 
 /// Go, as new as the control plane's module asks for. An older one may fetch that itself, so it is
 /// asked where the module is.

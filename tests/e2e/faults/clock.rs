@@ -5,39 +5,38 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use harness::repository;
+use tokio::process::Command;
 
 use super::film::is;
 use super::scenario;
 use super::town::{SOON, Town, last_proof};
 
-const MISSING: &str = "libfaketime is not installed: this test needs the package `faketime` \
-    (Debian, Ubuntu: `apt-get install faketime`), or FAKETIME_LIBRARY with the path of \
-    libfaketimeMT.so.1";
-
-/// libfaketime's library for programs with threads.
-fn library() -> Result<PathBuf> {
-    let name = "faketime/libfaketimeMT.so.1";
-    let folders = [
-        "/usr/lib/x86_64-linux-gnu",
-        "/usr/lib/aarch64-linux-gnu",
-        "/usr/lib64",
-        "/usr/lib",
-    ];
-    let named = std::env::var_os("FAKETIME_LIBRARY").map(PathBuf::from);
-    let installed = folders.iter().map(|folder| Path::new(folder).join(name));
-    let mut paths = named
-        .map_or_else(|| installed.collect(), |path| vec![path])
-        .into_iter();
-    paths.find(|path| path.is_file()).context(MISSING)
+/// The library that sets one process's wall clock off, built from `clock_shim.c` with the C compiler
+/// that building the operator needs anyway.
+async fn library(folder: &Path) -> Result<PathBuf> {
+    let source = repository().join("tests/e2e/faults/clock_shim.c");
+    let library = folder.join("clock_shim.so");
+    let compiler = std::env::var_os("CC").unwrap_or_else(|| "cc".into());
+    let built = Command::new(&compiler)
+        .args(["-shared", "-fPIC", "-O1", "-o"])
+        .args([&library, &source])
+        .kill_on_drop(true)
+        .output()
+        .await
+        .with_context(|| format!("{} is needed, a C compiler", compiler.display()))?;
+    let said = String::from_utf8_lossy(&built.stderr);
+    ensure!(built.status.success(), "{}: {said}", source.display());
+    Ok(library)
 }
 
-/// The file that libfaketime reads its offset from, replaced in one step.
+/// The file that the library reads its offset from, replaced in one step.
 struct Offset(PathBuf);
 
 impl Offset {
     fn set(&self, seconds: i32) -> Result<()> {
         let new = self.0.with_extension("new");
-        std::fs::write(&new, format!("{seconds:+}s\n"))?;
+        std::fs::write(&new, format!("{seconds}\n"))?;
         Ok(std::fs::rename(new, &self.0)?)
     }
 }
@@ -45,18 +44,16 @@ impl Offset {
 #[tokio::test]
 async fn a_wall_clock_that_jumps_seals_nobody() -> Result<()> {
     scenario(Duration::from_mins(3), async {
-        let library = library()?;
         let town = Town::new("clock", &["acme"]).await?;
+        let library = library(town.env.dir.path()).await?;
         let acme = &town.customers[0];
-        let offset = Offset(town.env.dir.path().join("faketime"));
+        let offset = Offset(town.env.dir.path().join("clock-offset"));
         offset.set(0)?;
         let options = town
             .env
             .operator_options()
             .env("LD_PRELOAD", library)
-            .env("FAKETIME_TIMESTAMP_FILE", &offset.0)
-            .env("FAKETIME_NO_CACHE", "1")
-            .env("DONT_FAKE_MONOTONIC", "1");
+            .env("CLOCK_SHIM_OFFSET", &offset.0);
         let operator = town.env.spawn(options).await?;
         // An interval that the jumps fall well inside of.
         let film = town.active(acme, "{ interval: 60s, proofTTL: 2m }").await?;
