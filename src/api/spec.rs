@@ -116,7 +116,7 @@ pub struct ClientSecret {
     /// A Secret of the same namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretRef>,
-    /// The day the secret expires (`YYYY-MM-DD`), to be warned before.
+    /// The day the secret expires (`YYYY-MM-DD`), for people who read this object.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_on: Option<String>,
 }

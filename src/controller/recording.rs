@@ -66,6 +66,11 @@ pub async fn put_in_force(
         return Ok(());
     };
     let now = ctx.clock.now();
+    if !proved.holds(now) {
+        // It could not be recorded for so long that the key has to be proved again.
+        entry.tenant.prove_again(now);
+        return Ok(());
+    }
     if !ctx.may_write(now) {
         return Err(ReconcileError::NotHolder);
     }

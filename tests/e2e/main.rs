@@ -15,6 +15,7 @@ mod malformed;
 mod ownership;
 mod quiet;
 mod requests;
+mod revoked;
 mod search;
 mod seen;
 mod status;

@@ -42,6 +42,13 @@ pub struct Proved {
     pub success: Success,
 }
 
+impl Proved {
+    /// Whether the proof may still be relied on.
+    pub fn holds(&self, now: Moment) -> bool {
+        now.agrees_with(self.started) && now.since(self.started) < timing(&self.spec).proof_ttl
+    }
+}
+
 #[derive(Debug)]
 pub struct Tenant {
     pub id: TenantId,
@@ -242,6 +249,14 @@ impl Tenant {
                 self.candidate_failure = Some((failure.clone(), now.timestamp()));
                 candidate.failed(failure, now, jitter);
             }
+        }
+    }
+
+    /// The proof of a candidate is too old to put it in force.
+    pub fn prove_again(&mut self, now: Moment) {
+        self.proved = None;
+        if let Some(candidate) = &mut self.candidate {
+            candidate.request(now);
         }
     }
 
