@@ -1,8 +1,12 @@
 //! The chart: what it renders is what the API server takes, with each optional part on and off,
 //! and a wrong value is refused in words.
 
-use anyhow::Result;
+use std::collections::BTreeSet;
+
+use anyhow::{Result, ensure};
+use futures::{StreamExt, TryStreamExt, stream};
 use harness::{ControlPlane, Output, repository};
+use serde_json::{Value, json};
 
 async fn helm(control: &ControlPlane, verb: &[&str], sets: &[&str]) -> Result<Output> {
     let chart = repository().join("charts/tenant-kms-operator");
@@ -14,54 +18,157 @@ async fn helm(control: &ControlPlane, verb: &[&str], sets: &[&str]) -> Result<Ou
     control.helm(&args).await
 }
 
-const EVERYTHING: [&str; 11] = [
+/// Each optional part, switched on.
+const PARTS: [&str; 41] = [
     r#"watchNamespaces=["default"]"#,
-    r#"clientSecrets=[{"name":"AZURE_KC_CLIENT_SECRET","secretName":"acme","key":"secret"}]"#,
-    r#"proxy={"https":"http://proxy.example:3128","http":"","noProxy":".svc"}"#,
+    r#"tenantCredentials=[{"namespace":"default","secrets":["acme"],"serviceAccounts":["acme"]}]"#,
+    r#"clientSecrets=[{"name":"AZURE_KC_CLIENT_SECRET","secretName":"acme","key":"secret","namespaces":["tenants"]}]"#,
+    r#"proxy={"https":"http://proxy.example:3128","http":"http://proxy.example","noProxy":".svc"}"#,
     r#"caBundle={"configMapName":"company-ca","key":"ca.crt"}"#,
     r#"image={"digest":"sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"}"#,
     r#"imagePullSecrets=[{"name":"registry"}]"#,
+    r#"extraArgs=["--log-format=text"]"#,
     r#"extraEnv=[{"name":"TENANT_KMS_LOG","value":"debug"}]"#,
+    r#"extraVolumes=[{"name":"more","emptyDir":{}}]"#,
+    r#"extraInitContainers=[{"name":"first","image":"first:1"}]"#,
+    r#"extraContainers=[{"name":"beside","image":"beside:1"}]"#,
+    r#"extraObjects=[{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"more"},"data":{"a":"b"}}]"#,
     r#"tolerations=[{"key":"system","operator":"Exists"}]"#,
+    r#"nodeSelector={"kubernetes.io/os":"linux"}"#,
+    r#"affinity={"podAntiAffinity":{"requiredDuringSchedulingIgnoredDuringExecution":[{"topologyKey":"zone","labelSelector":{}}]}}"#,
+    r#"hostAliases=[{"ip":"10.0.0.9","hostnames":["vault.example"]}]"#,
+    r#"dnsPolicy="Default""#,
+    r#"dnsConfig={"nameservers":["10.0.0.10"]}"#,
+    r#"priorityClassName="system-cluster-critical""#,
+    r#"runtimeClassName="gvisor""#,
+    r#"schedulerName="other""#,
+    r#"strategy={"type":"RollingUpdate","rollingUpdate":{"maxSurge":1,"maxUnavailable":0}}"#,
+    "revisionHistoryLimit=2",
+    "terminationGracePeriodSeconds=60",
     r#"podAnnotations={"a":"b"}"#,
-    r#"config={"apiVersion":"config.tenantkms.dev/v1alpha1","kind":"OperatorConfig","clientSecretVariables":[{"name":"AZURE_KC_CLIENT_SECRET","tenants":["tenants/acme"]}]}"#,
+    r#"podLabels={"a":"b"}"#,
+    r#"deploymentAnnotations={"a":"b"}"#,
+    r#"commonLabels={"team":"platform"}"#,
+    r#"config={"apiVersion":"config.tenantkms.dev/v1alpha1","kind":"OperatorConfig","clientSecretVariables":[{"name":"OTHER","tenants":["tenants/acme"]}]}"#,
+    r#"workloadIdentity={"azure":{"enabled":true,"clientId":"11112222-3333-4444-5555-666677778888"}}"#,
+    r#"workloadIdentity={"aws":{"roleArn":"arn:aws:iam::123456789012:role/tenant-kms"}}"#,
+    r#"workloadIdentity={"gcp":{"serviceAccount":"kms@acme.iam.gserviceaccount.com"}}"#,
+    r#"serviceAccount={"annotations":{"a":"b"},"labels":{"c":"d"}}"#,
+    r#"networkPolicy={"enabled":true}"#,
+    r#"networkPolicy={"enabled":true,"ingress":[{"from":[{"podSelector":{}}]}],"egress":[{"ports":[{"port":8443}]}]}"#,
+    r#"serviceMonitor={"enabled":true,"relabelings":[{"action":"labeldrop","regex":"pod"}]}"#,
+    r#"prometheusRule={"enabled":true,"additionalLabels":{"release":"prometheus"}}"#,
+    r#"records.writers={"users":["system:serviceaccount:velero:velero"],"groups":["backup"]}"#,
+    r#"probes={"readiness":{"initialDelaySeconds":1}}"#,
     "replicaCount=3",
 ];
+
+/// Each part that is there by default, switched off.
+const OFF: [&str; 12] = [
+    r#"rbac={"create":false}"#,
+    r#"rbac={"aggregateToView":false,"aggregateToEdit":false,"aggregateToAdmin":false}"#,
+    r#"admissionPolicies={"create":false}"#,
+    r#"crds={"create":false}"#,
+    r#"crds={"keep":false}"#,
+    "records.keep=false",
+    r#"serviceAccount={"create":false,"name":"default"}"#,
+    r#"podDisruptionBudget={"enabled":false}"#,
+    r#"flowSchema={"enabled":false}"#,
+    r#"metrics={"service":{"enabled":false}}"#,
+    r#"probes={"liveness":{"enabled":false},"readiness":{"enabled":false}}"#,
+    "topologySpreadConstraints=[]",
+];
+
+/// The Prometheus operator's kinds, for what they are to the chart: names.
+const MONITORING: &str = r#"{"apiVersion":"v1","kind":"List","items":[KINDS]}"#;
+
+async fn monitoring(control: &ControlPlane) -> Result<()> {
+    let kinds = [
+        ("ServiceMonitor", "servicemonitors"),
+        ("PrometheusRule", "prometheusrules"),
+    ];
+    let crds = kinds.map(|(kind, plural)| {
+        let version = json!({
+            "name": "v1", "served": true, "storage": true,
+            "schema": { "openAPIV3Schema": {
+                "type": "object", "x-kubernetes-preserve-unknown-fields": true,
+            } },
+        });
+        json!({
+            "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+            "metadata": { "name": format!("{plural}.monitoring.coreos.com") },
+            "spec": {
+                "group": "monitoring.coreos.com", "scope": "Namespaced", "versions": [version],
+                "names": { "kind": kind, "plural": plural, "singular": kind.to_lowercase() },
+            },
+        })
+        .to_string()
+    });
+    let list = MONITORING.replace("KINDS", &crds.join(","));
+    let apply = ["apply", "--server-side", "-f", "-"];
+    control.kubectl_stdin(&apply, &list).await?.success()?;
+    let mut wait = vec!["wait", "--for=condition=Established", "--timeout=60s"];
+    wait.extend([
+        "crd/servicemonitors.monitoring.coreos.com",
+        "crd/prometheusrules.monitoring.coreos.com",
+    ]);
+    control.kubectl(&wait).await?.success().map(drop)
+}
+
+/// The rendered documents. The namespace of the records is one that exists.
+async fn documents(control: &ControlPlane, sets: &[&str]) -> Result<BTreeSet<String>> {
+    let sets = [&[r#"records={"create":false,"namespace":"default"}"#], sets].concat();
+    let verb = ["template", "tkms", "--namespace", "default"];
+    let rendered = helm(control, &verb, &sets).await?.success()?;
+    let documents = rendered.split("\n---\n").map(str::to_owned);
+    Ok(documents.filter(|text| text.contains("kind:")).collect())
+}
+
+/// Has the API server try what differs from `tried` already, without storing anything.
+async fn try_out(control: &ControlPlane, sets: &[&str], tried: &BTreeSet<String>) -> Result<()> {
+    let all = documents(control, sets).await?;
+    ensure!(all != *tried, "{sets:?} change nothing");
+    let new: Vec<&str> = all.difference(tried).map(String::as_str).collect();
+    if new.is_empty() {
+        return Ok(());
+    }
+    let args = [
+        "apply",
+        "--server-side",
+        "--dry-run=server",
+        "--force-conflicts",
+    ];
+    let args = [&args[..], &["--namespace", "default", "-f", "-"]].concat();
+    let answer = control.kubectl_stdin(&args, &new.join("\n---\n")).await?;
+    ensure!(answer.status, "{sets:?}: {}", answer.stderr);
+    let said = answer.stderr.to_lowercase();
+    ensure!(!said.contains("warning"), "{sets:?}: {said}");
+    Ok(())
+}
 
 #[tokio::test]
 async fn the_api_server_takes_what_is_rendered() -> Result<()> {
     let control = ControlPlane::shared().await?;
-    let nothing = [
-        "rbac={\"create\":false}",
-        "crds={\"create\":false}",
-        "records={\"create\":false,\"namespace\":\"default\"}",
-        "serviceAccount={\"create\":false,\"name\":\"default\"}",
-        "podDisruptionBudget={\"enabled\":false}",
-    ];
-    // A namespace that exists, for what is only tried and not stored.
-    let exists = [r#"records={"create":false,"namespace":"default"}"#];
-    let all = [&EVERYTHING[..], &exists].concat();
-    for sets in [&exists[..], &all, &nothing] {
-        let verb = ["template", "tkms", "--namespace", "default"];
-        let rendered = helm(control, &verb, sets).await?.success()?;
-        assert!(rendered.contains("kind: Deployment"));
-        let args = [
-            "apply",
-            "--server-side",
-            "--dry-run=server",
-            "--force-conflicts",
-            "-n",
-            "default",
-            "-f",
-            "-",
-        ];
-        let tried = control.kubectl_stdin(&args, &rendered).await?;
-        assert!(tried.status, "{sets:?}: {}", tried.stderr);
+    monitoring(control).await?;
+    let none = BTreeSet::new();
+    try_out(control, &[], &none).await?;
+    let usual = documents(control, &[]).await?;
+    let mount = r#"extraVolumeMounts=[{"name":"more","mountPath":"/more"}]"#;
+    let everything = [&PARTS[..], &[mount]].concat();
+    try_out(control, &everything, &none).await?;
+    try_out(control, &OFF, &none).await?;
+    stream::iter(PARTS.iter().chain(&OFF).map(std::slice::from_ref))
+        .map(|part| try_out(control, part, &usual))
+        .buffer_unordered(3)
+        .try_collect::<()>()
+        .await?;
+    for sets in [&[][..], &everything, &OFF[..]] {
         let linted = helm(control, &["lint", "--strict"], sets).await?;
-        assert!(
+        ensure!(
             linted.status,
             "{sets:?}: {}{}",
-            linted.stdout, linted.stderr
+            linted.stdout,
+            linted.stderr
         );
     }
     Ok(())
@@ -78,11 +185,134 @@ async fn a_wrong_value_is_refused_in_words() -> Result<()> {
         (r#"log={"format":"xml"}"#, "format"),
         (r#"watchNamespaces="tenants""#, "watchNamespaces"),
         (r#"clientSecrets=[{"name":"A"}]"#, "secretName"),
+        (
+            r#"clientSecrets=[{"name":"A","secretName":"a","key":"a"}]"#,
+            "A needs tenants or namespaces",
+        ),
+        (
+            r#"clientSecrets=[{"name":"A","secretName":"a","key":"a","tenants":["acme"]}]"#,
+            "clientSecrets",
+        ),
+        (TWICE, "AZURE is also in config.clientSecretVariables"),
         (r#"config={"kind":"OperatorConfig","secret":"x"}"#, "secret"),
+        (
+            r#"config={"apiVersion":"v1","kind":"OperatorConfig"}"#,
+            "apiVersion",
+        ),
+        (r#"tenantCredentials=[{"secrets":["a"]}]"#, "namespace"),
+        (
+            r#"tenantCredentials=[{"namespace":"a","secrets":["*"]}]"#,
+            "tenantCredentials",
+        ),
+        (
+            r#"tenantCredentials=[{"namespace":"a","secrets":[]}]"#,
+            "a needs secrets or serviceAccounts",
+        ),
+        (
+            r#"tenantCredentials=[{"namespace":"a","secrets":["x"]},{"namespace":"a","secrets":["y"]}]"#,
+            "a is listed twice",
+        ),
+        (
+            r#"workloadIdentity={"azure":{"clientId":"my-app"}}"#,
+            "clientId",
+        ),
+        (
+            r#"workloadIdentity={"aws":{"roleArn":"tenant-kms"}}"#,
+            "roleArn",
+        ),
+        (
+            r#"records={"writers":{"users":["a' || true || '"]}}"#,
+            "writers",
+        ),
+        (r#"extraArgs=["records-namespace=x"]"#, "extraArgs"),
+        (r#"proxy={"https":"proxy.example:3128"}"#, "https"),
+        (r#"serviceMonitor={"interval":"often"}"#, "interval"),
+        (
+            r#"serviceAccount={"create":false}"#,
+            "serviceAccount.name is required",
+        ),
+        (
+            r#"flowSchema={"matchingPrecedence":0}"#,
+            "matchingPrecedence",
+        ),
     ] {
-        let refused = helm(control, &["template", "tkms"], &[set]).await?;
-        assert!(!refused.status, "{set} was accepted");
-        assert!(refused.stderr.contains(named), "{set}: {}", refused.stderr);
+        let sets: Vec<&str> = set.split('\n').collect();
+        let refused = helm(control, &["template", "tkms"], &sets).await?;
+        ensure!(!refused.status, "{set} was accepted");
+        ensure!(refused.stderr.contains(named), "{set}: {}", refused.stderr);
     }
+    Ok(())
+}
+
+const TWICE: &str = concat!(
+    r#"clientSecrets=[{"name":"AZURE","secretName":"a","key":"a","tenants":["tenants/acme"]}]"#,
+    "\n",
+    r#"config={"clientSecretVariables":[{"name":"AZURE","tenants":["tenants/acme"]}]}"#
+);
+
+/// The operator reads the configuration that the chart makes of a client secret.
+#[tokio::test]
+async fn a_client_secret_is_mounted_and_allowed_in_one_place() -> Result<()> {
+    let control = ControlPlane::shared().await?;
+    let secret = r#"clientSecrets=[{"name":"AZURE","secretName":"acme","key":"k","tenants":["a/b"],"namespaces":["c"]}]"#;
+    let show = |template: &'static str| {
+        let verb = ["template", "tkms", "--show-only", template];
+        async move { helm(control, &verb, &[secret]).await?.success() }
+    };
+    let map: Value = serde_yaml_ng::from_str(&show("templates/configmap.yaml").await?)?;
+    let config = map["data"]["config.yaml"].as_str().unwrap_or_default();
+    let config: Value = serde_yaml_ng::from_str(config)?;
+    let allowed = json!([{ "name": "AZURE", "tenants": ["a/b", "c/*"] }]);
+    ensure!(config["clientSecretVariables"] == allowed, "{config}");
+    let deployment: Value = serde_yaml_ng::from_str(&show("templates/deployment.yaml").await?)?;
+    let volumes = &deployment["spec"]["template"]["spec"]["volumes"];
+    let source = &volumes[1]["projected"]["sources"][0]["secret"];
+    ensure!(
+        source["name"] == "acme" && source["items"] == json!([{ "key": "k", "path": "AZURE" }]),
+        "{volumes}"
+    );
+    Ok(())
+}
+
+/// By default the pods are what the "restricted" Pod Security Standard asks, two, spread.
+#[tokio::test]
+async fn the_pods_are_restricted_and_spread() -> Result<()> {
+    let control = ControlPlane::shared().await?;
+    let verb = [
+        "template",
+        "tkms",
+        "--show-only",
+        "templates/deployment.yaml",
+    ];
+    let deployment = helm(control, &verb, &[]).await?.success()?;
+    let deployment: Value = serde_yaml_ng::from_str(&deployment)?;
+    let pod = &deployment["spec"]["template"];
+    let spread = &pod["spec"]["topologySpreadConstraints"][0];
+    ensure!(
+        deployment["spec"]["replicas"] == 2 && spread["topologyKey"] == "kubernetes.io/hostname"
+    );
+    ensure!(spread["labelSelector"]["matchLabels"]["app.kubernetes.io/instance"] == "tkms");
+    ensure!(pod["spec"]["containers"][0]["securityContext"]["readOnlyRootFilesystem"] == true);
+    // The API server judges the rest.
+    let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": {
+        "name": "chart-restricted", "labels": { "pod-security.kubernetes.io/enforce": "restricted" },
+    } });
+    let apply = ["apply", "--server-side", "-f", "-"];
+    let namespace = namespace.to_string();
+    control.kubectl_stdin(&apply, &namespace).await?.success()?;
+    let object = json!({ "apiVersion": "v1", "kind": "Pod", "spec": pod["spec"], "metadata": {
+        "name": "operator", "namespace": "chart-restricted", "labels": pod["metadata"]["labels"],
+    } });
+    let create = ["create", "--dry-run=server", "-f", "-"];
+    let good = control.kubectl_stdin(&create, &object.to_string()).await?;
+    ensure!(good.status, "{}", good.stderr);
+    let mut root = object;
+    root["spec"]["containers"][0]["securityContext"] = json!({ "runAsUser": 0 });
+    let bad = control.kubectl_stdin(&create, &root.to_string()).await?;
+    ensure!(
+        bad.stderr.contains("violates PodSecurity"),
+        "{}",
+        bad.stderr
+    );
     Ok(())
 }

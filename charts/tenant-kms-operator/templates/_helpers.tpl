@@ -33,6 +33,9 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
 {{- end -}}
 
 {{- define "tenant-kms-operator.serviceAccountName" -}}
@@ -40,6 +43,18 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- default (include "tenant-kms-operator.fullname" .) .Values.serviceAccount.name -}}
 {{- else -}}
 {{- required "serviceAccount.name is required when serviceAccount.create is false" .Values.serviceAccount.name -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Whom the API server sees. */}}
+{{- define "tenant-kms-operator.user" -}}
+{{- printf "system:serviceaccount:%s:%s" .Release.Namespace (include "tenant-kms-operator.serviceAccountName" .) -}}
+{{- end -}}
+
+{{/* What AKS's webhook looks for; a string, so that it can be merged with other labels. */}}
+{{- define "tenant-kms-operator.identityLabels" -}}
+{{- if .Values.workloadIdentity.azure.enabled -}}
+azure.workload.identity/use: "true"
 {{- end -}}
 {{- end -}}
 

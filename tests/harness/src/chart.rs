@@ -33,8 +33,29 @@ pub(crate) struct Installation<'a> {
     pub watch_namespace: &'a str,
 }
 
-/// Renders the chart for an installation and applies its rights.
-pub(crate) async fn apply(control: &ControlPlane, installation: &Installation<'_>) -> Result<()> {
+/// Renders the chart for an installation, with more values such as
+/// `replicaCount=3` (JSON), and applies its rights.
+pub(crate) async fn apply(
+    control: &ControlPlane,
+    installation: &Installation<'_>,
+    more: &[&str],
+) -> Result<()> {
+    let documents = render(control, installation, more).await?;
+    if documents.is_empty() {
+        bail!("the chart renders no ServiceAccount and no rights");
+    }
+    let list = json!({ "apiVersion": "v1", "kind": "List", "items": documents }).to_string();
+    let args = ["apply", "--server-side", "-f", "-"];
+    let applied = control.kubectl_stdin(&args, &list).await?.success();
+    applied.context("apply the chart's rights").map(drop)
+}
+
+/// What [`apply`] applies.
+pub(crate) async fn render(
+    control: &ControlPlane,
+    installation: &Installation<'_>,
+    more: &[&str],
+) -> Result<Vec<Value>> {
     let values = json!({
         "watchNamespaces": [installation.watch_namespace],
         "records": { "namespace": installation.records_namespace, "create": true },
@@ -42,12 +63,13 @@ pub(crate) async fn apply(control: &ControlPlane, installation: &Installation<'_
         "crds": { "create": false },
         "serviceAccount": { "name": SERVICE_ACCOUNT },
     });
-    let values: Vec<String> = values
+    let mut values: Vec<String> = values
         .as_object()
         .into_iter()
         .flatten()
         .map(|(key, value)| format!("--set-json={key}={value}"))
         .collect();
+    values.extend(more.iter().map(|value| format!("--set-json={value}")));
     let chart = repository()
         .join("charts/tenant-kms-operator")
         .display()
@@ -80,11 +102,5 @@ pub(crate) async fn apply(control: &ControlPlane, installation: &Installation<'_
         }
         documents.push(document);
     }
-    if documents.is_empty() {
-        bail!("the chart renders no ServiceAccount and no rights");
-    }
-    let list = json!({ "apiVersion": "v1", "kind": "List", "items": documents }).to_string();
-    let args = ["apply", "--server-side", "-f", "-"];
-    let applied = control.kubectl_stdin(&args, &list).await?.success();
-    applied.context("apply the chart's rights").map(drop)
+    Ok(documents)
 }

@@ -100,7 +100,7 @@ impl Env {
             records_namespace: &records_namespace,
             watch_namespace: &namespace,
         };
-        chart::apply(&control, &rights).await?;
+        chart::apply(&control, &rights, &[]).await?;
 
         let dir = tempfile::Builder::new()
             .prefix(&format!("{namespace}-"))
@@ -126,6 +126,26 @@ impl Env {
         };
         env.write_config("apiVersion: config.tenantkms.dev/v1alpha1\nkind: OperatorConfig\n");
         Ok(env)
+    }
+
+    /// The chart's rights and policies as they are applied, rendered with more
+    /// values such as `tenantCredentials=[…]` (JSON).
+    pub async fn chart(&self, more: &[&str]) -> Result<Vec<Value>> {
+        chart::render(&self.control, &self.rights(), more).await
+    }
+
+    /// Applies them again with more values, as an upgrade of the release would.
+    pub async fn upgrade(&self, more: &[&str]) -> Result<()> {
+        chart::apply(&self.control, &self.rights(), more).await
+    }
+
+    fn rights(&self) -> Installation<'_> {
+        Installation {
+            name: &self.installation,
+            namespace: &self.operator_namespace,
+            records_namespace: &self.records_namespace,
+            watch_namespace: &self.namespace,
+        }
     }
 
     /// A client as administrator.
