@@ -1,0 +1,132 @@
+//! Records are the only copy of what they hold: nobody changes or deletes one by accident, and
+//! whoever means it finds the way out.
+
+use anyhow::{Result, ensure};
+use harness::Env;
+
+use crate::seen::{eventually, record};
+use crate::support::{SOON, World};
+
+#[tokio::test]
+async fn records_are_kept_from_everybody() -> Result<()> {
+    let world = World::new("keeps").await?;
+    let env = &world.env;
+    let _operator = world.operator().await?;
+    world.active("").await?;
+    let stored = record(env, "acme").await?;
+    let (namespace, name) = (env.records_namespace.as_str(), stored.secret.as_str());
+    let kubectl = async |args: &[&str]| {
+        let args = [&["--namespace", namespace], args].concat();
+        env.control.kubectl(&args).await
+    };
+    let delete = ["delete", "secret", name, "--wait=false"];
+    eventually("the policy is in force", SOON, async || {
+        let dry = [&delete[..], &["--dry-run=server"]].concat();
+        Ok(!kubectl(&dry).await?.status)
+    })
+    .await?;
+    // Also an administrator, for whom RBAC says yes to everything.
+    let data = r#"--patch={"stringData":{"record.json":"{}"}}"#;
+    let label = r#"--patch={"metadata":{"labels":{"tenantkms.dev/tenant-name":"other"}}}"#;
+    let owner = r#"--patch={"metadata":{"ownerReferences":[{"apiVersion":"v1","kind":"ConfigMap","name":"x","uid":"x"}]}}"#;
+    let patch = |patch| ["patch", "secret", name, "--type=merge", patch];
+    for (args, words) in [
+        (
+            &delete[..],
+            "may not be deleted; break glass: kubectl annotate",
+        ),
+        (&["delete", "secrets", "--all"][..], "may not be deleted"),
+        (&patch(data)[..], "only the tenant-kms operator may write"),
+        (&patch(label)[..], "only the tenant-kms operator may write"),
+        (&patch(owner)[..], "only the tenant-kms operator may write"),
+        (
+            &[
+                "create",
+                "secret",
+                "generic",
+                "planted",
+                "--type=tenantkms.dev/record",
+            ][..],
+            "only the tenant-kms operator may write",
+        ),
+        (
+            &[
+                "create",
+                "secret",
+                "generic",
+                "tkms-0123456789abcdef0123456789abcdef",
+            ][..],
+            "only the tenant-kms operator may write",
+        ),
+        (
+            &["delete", "namespace", namespace, "--wait=false"][..],
+            "this namespace holds every tenant's record",
+        ),
+    ] {
+        let answer = kubectl(args).await?;
+        ensure!(
+            !answer.status && answer.stderr.contains(words),
+            "{args:?}: {}{}",
+            answer.stdout,
+            answer.stderr
+        );
+    }
+    ensure!(record(env, "acme").await? == stored);
+    // What is nobody's record, and what changes nothing, pass.
+    kubectl(&["create", "secret", "generic", "other", "--from-literal=a=b"])
+        .await?
+        .success()?;
+    kubectl(&["delete", "secret", "other"]).await?.success()?;
+    kubectl(&["annotate", "secret", name, "velero.io/backed-up=yes"])
+        .await?
+        .success()?;
+
+    // The way out, which leaves its trace on the namespace and in the audit log.
+    kubectl(&[
+        "annotate",
+        "namespace",
+        namespace,
+        "tenantkms.dev/break-glass=TICKET-1",
+    ])
+    .await?
+    .success()?;
+    eventually("the glass is broken", SOON, async || {
+        Ok(kubectl(&delete).await?.status)
+    })
+    .await?;
+    kubectl(&["delete", "namespace", namespace])
+        .await?
+        .success()?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_record_can_be_left_to_a_backup_tool() -> Result<()> {
+    let env = Env::new("backup").await?;
+    let user = format!("system:serviceaccount:{}:velero", env.namespace);
+    let writers = format!(
+        r#"records={{"namespace":"{}","writers":{{"users":["{user}"],"groups":[]}}}}"#,
+        env.records_namespace
+    );
+    env.upgrade(&[&writers]).await?;
+    let as_user = format!("--as={user}");
+    let admins = "--as-group=system:masters";
+    let plant = async |name: &str, more: &[&str]| {
+        let args = [
+            "--namespace",
+            &env.records_namespace,
+            "create",
+            "secret",
+            "generic",
+            name,
+        ];
+        let args = [&args[..], &["--type=tenantkms.dev/record"], more].concat();
+        env.control.kubectl(&args).await
+    };
+    eventually("only the backup tool may write", SOON, async || {
+        let others = plant("tkms-planted", &["--dry-run=server"]).await?;
+        let its = plant("tkms-restored", &[&as_user, admins, "--dry-run=server"]).await?;
+        Ok(!others.status && its.status)
+    })
+    .await
+}
