@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{build, step};
+use crate::{build, step, values};
 
 const PAGE: &str = "docs/troubleshooting.md";
 const BEGIN: &str = "<!-- reasons:begin -->\n";
@@ -30,5 +30,6 @@ pub fn run() -> Result<ExitCode> {
     };
     fs::write(&path, written).with_context(|| format!("write {PAGE}"))?;
     println!("{word}: {PAGE}");
+    values::write()?;
     Ok(ExitCode::SUCCESS)
 }
