@@ -190,8 +190,14 @@ async fn a_key_serves_one_namespace_until_it_is_let_go() -> Result<()> {
     env.control.kubectl(&gone).await?.success()?;
     let label = format!("--selector=tenantkms.dev/tenant-namespace={second}");
     let records = &env.records_namespace;
+    let broken = "tenantkms.dev/break-glass=test";
+    let glass = ["annotate", "namespace", records, broken, "--overwrite"];
+    env.control.kubectl(&glass).await?.success()?;
     let record = ["delete", "secret", "--namespace", records, &label];
-    env.control.kubectl(&record).await?.success()?;
+    eventually("the record may be deleted", SOON, async || {
+        Ok(env.control.kubectl(&record).await?.status)
+    })
+    .await?;
     env.wait("acme", "back at the first key", 4 * SOON, |object| {
         seen::row(object) == ACTIVE && object["status"]["observedGeneration"] == 3
     })
