@@ -30,10 +30,16 @@ pub enum Reason {
     KeyringTooNew,
     ProviderNotBuilt,
     Suspended,
+    /// Of `KeyAtRisk`: the key's end is near.
+    KeyExpiring,
+    /// Of `KeyAtRisk`: the client secret's end is near.
+    CredentialExpiring,
+    /// Of `KeyAtRisk`: a deleted key could be purged at once.
+    PurgeProtectionOff,
 }
 
 impl Reason {
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 28] = [
         Self::Verified,
         Self::Verifying,
         Self::AccessDenied,
@@ -59,6 +65,9 @@ impl Reason {
         Self::KeyringTooNew,
         Self::ProviderNotBuilt,
         Self::Suspended,
+        Self::KeyExpiring,
+        Self::CredentialExpiring,
+        Self::PurgeProtectionOff,
     ];
 
     /// The word in conditions, events and metric labels.
@@ -89,6 +98,9 @@ impl Reason {
             Self::KeyringTooNew => "KeyringTooNew",
             Self::ProviderNotBuilt => "ProviderNotBuilt",
             Self::Suspended => "Suspended",
+            Self::KeyExpiring => "KeyExpiring",
+            Self::CredentialExpiring => "CredentialExpiring",
+            Self::PurgeProtectionOff => "PurgeProtectionOff",
         }
     }
 }

@@ -11,14 +11,18 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::context::Context;
-use super::tenant::{Answer, Success};
+use super::tenant::{Reading, Success};
 use crate::api::{Reason, TenantKmsSpec};
 use crate::clock::Moment;
-use crate::provider::{Failure, TenantId, probe};
+use crate::provider::{Attributes, Failure, Kms, TenantId, probe};
 use crate::seal;
 
 /// How long a candidate's attempt may take.
 const TRIAL_DEADLINE: Duration = Duration::from_secs(15);
+/// How long a new spec, proved, waits for its key's attributes.
+const BRIEFLY: Duration = Duration::from_secs(2);
+/// How long a reading of attributes may take that nobody waits for.
+const READING_DEADLINE: Duration = Duration::from_secs(15);
 
 /// A try of a spec that is not in force.
 #[derive(Clone, Debug)]
@@ -31,6 +35,8 @@ pub struct Trial {
 pub struct OpenAttempts {
     pub check: Slot<seal::Attempt>,
     pub trial: Slot<Trial>,
+    /// Of the key in force: what its service says of it.
+    pub reading: Slot<(), Option<Attributes>>,
 }
 
 impl OpenAttempts {
@@ -42,28 +48,28 @@ impl OpenAttempts {
 
 /// Room for one open attempt.
 #[derive(Debug)]
-pub struct Slot<T>(Option<Open<T>>);
+pub struct Slot<T, S = Success>(Option<Open<T, S>>);
 
 #[derive(Debug)]
-struct Open<T> {
+struct Open<T, S> {
     what: T,
-    answer: oneshot::Receiver<Answer>,
+    answer: oneshot::Receiver<Result<S, Failure>>,
     task: JoinHandle<()>,
 }
 
-impl<T> Drop for Open<T> {
+impl<T, S> Drop for Open<T, S> {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
-impl<T> Default for Slot<T> {
+impl<T, S> Default for Slot<T, S> {
     fn default() -> Self {
         Self(None)
     }
 }
 
-impl<T: Clone> Slot<T> {
+impl<T: Clone, S> Slot<T, S> {
     pub fn is_open(&self) -> bool {
         self.0.is_some()
     }
@@ -78,7 +84,7 @@ impl<T: Clone> Slot<T> {
     }
 
     /// Takes the answer when there is one.
-    pub fn answered(&mut self) -> Option<(T, Answer)> {
+    pub fn answered(&mut self) -> Option<(T, Result<S, Failure>)> {
         let open = self.0.as_mut()?;
         let answer = match open.answer.try_recv() {
             Ok(answer) => answer,
@@ -141,6 +147,35 @@ impl Launch<'_> {
         self.launch(slot, permit, spec, trial, TRIAL_DEADLINE, true, true);
     }
 
+    /// Reads what the service says of the key in force, beside the checks and never for them.
+    pub fn read(
+        self,
+        slot: &mut Slot<(), Option<Attributes>>,
+        permit: OwnedSemaphorePermit,
+        spec: TenantKmsSpec,
+    ) {
+        let (answered, answer) = oneshot::channel();
+        let (ctx, id, wake) = (self.ctx.clone(), self.id.clone(), self.wake);
+        let task = tokio::spawn(async move {
+            let _permit = permit;
+            let read = async {
+                let kms = ctx.providers.connect(&id, &spec, false).await?;
+                kms.attributes().await
+            };
+            let reading: Reading = timeout(READING_DEADLINE, read)
+                .await
+                .unwrap_or_else(|_| Err(late(READING_DEADLINE)));
+            if answered.send(reading).is_ok() {
+                let _ = ctx.wake.clone().send(wake).await; // closed only at shutdown
+            }
+        });
+        *slot = Slot(Some(Open {
+            what: (),
+            answer,
+            task,
+        }));
+    }
+
     #[allow(clippy::too_many_arguments)] // one private call that both kinds share
     fn launch<T>(
         self,
@@ -157,10 +192,18 @@ impl Launch<'_> {
         let task = tokio::spawn(async move {
             let _permit = permit;
             let timer = ctx.metrics.attempt_started(spec.provider);
-            let result = timeout(deadline, prove(&ctx, &id, &spec, fresh, claims))
+            let proved = timeout(deadline, prove(&ctx, &id, &spec, fresh, claims))
                 .await
                 .unwrap_or_else(|_| Err(late(deadline)));
+            let (mut result, kms) = match proved {
+                Ok((success, kms)) => (Ok(success), Some(kms)),
+                Err(failure) => (Err(failure), None),
+            };
             timer.ended(&result);
+            // Nobody's proof grows old meanwhile: the spec is not in force yet.
+            if let (true, Ok(success), Some(kms)) = (claims, &mut result, kms) {
+                success.reading = timeout(BRIEFLY, kms.attributes()).await.ok();
+            }
             // The receiver is gone when the attempt was abandoned meanwhile.
             if answered.send(result).is_ok() {
                 let _ = ctx.wake.clone().send(wake).await; // closed only at shutdown
@@ -176,18 +219,20 @@ async fn prove(
     spec: &TenantKmsSpec,
     fresh: bool,
     claims: bool,
-) -> Answer {
+) -> Result<(Success, Arc<dyn Kms>), Failure> {
     let kms = ctx.providers.connect(id, spec, fresh).await?;
     if claims {
         let checked = ctx.check_claim(id, kms.key_id()).await;
         checked.map_err(|_| conflict(&ctx.records_namespace, kms.key_id()))?;
     }
     let proved = probe::probe(kms.as_ref()).await?;
-    Ok(Success {
+    let success = Success {
         key_id: kms.key_id().to_owned(),
         kek_version: proved.kek_version,
         identity: kms.identity().to_owned(),
-    })
+        reading: None,
+    };
+    Ok((success, kms))
 }
 
 /// The key is another namespace's. Its name is not told: it may be another customer's.

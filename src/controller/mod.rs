@@ -14,6 +14,7 @@ mod reconcile;
 mod recording;
 pub mod report;
 pub mod requests;
+pub mod risk;
 mod status;
 pub mod tenant;
 mod watch;

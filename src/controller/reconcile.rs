@@ -219,6 +219,9 @@ fn collect(ctx: &Context, id: &TenantId, entry: &mut Entry, now: Moment) {
             .tenant
             .tried(&trial.spec, trial.started, answer, now, jitter);
     }
+    if let Some(((), reading)) = entry.open.reading.answered() {
+        entry.tenant.read(reading, now);
+    }
     transitions.push(entry.tenant.tick(now, jitter));
     for transition in transitions.into_iter().flatten() {
         note(ctx, id, entry, transition);
@@ -288,6 +291,13 @@ fn begin(ctx: &Arc<Context>, id: &TenantId, entry: &mut Entry) {
     {
         let attempt = seal.begin(now);
         launch().check(&mut entry.open.check, permit, spec, attempt);
+    }
+    if !entry.open.reading.is_open()
+        && entry.tenant.wants_attributes(now)
+        && let Some(spec) = entry.tenant.applied().map(|applied| applied.spec.clone())
+        && let Some(permit) = launch().permit()
+    {
+        launch().read(&mut entry.open.reading, permit, spec);
     }
     let Some(candidate) = entry.tenant.candidate() else {
         entry.open.trial.abandon();

@@ -97,6 +97,7 @@ pub async fn put_in_force(
     let stored = Stored { record, version };
     let transition = entry.tenant.adopt(proved, stored, now);
     entry.open.check.abandon();
+    entry.open.reading.abandon();
     if let Some(transition) = transition {
         reconcile::note(ctx, id, entry, transition);
     }

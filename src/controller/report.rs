@@ -5,6 +5,8 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::candidate::Verdict;
+use super::risk::{self, Secret};
+use super::tenant::Reading;
 use crate::api::{Effective, HandledRequests, Phase, Reason, TenantKmsStatus, VerifyError};
 use crate::provider::Failure;
 use crate::seal::{Cause, State};
@@ -33,11 +35,15 @@ pub struct View<'a> {
     pub kek_version: Option<&'a str>,
     pub effective: Option<&'a Effective>,
     pub handled: &'a HandledRequests,
+    /// What was read of the key in force.
+    pub reading: Option<&'a Reading>,
+    /// The client secret in force, if its end is known.
+    pub secret: Option<Secret<'a>>,
     pub now: Timestamp,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Is {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Is {
     True,
     False,
     Unknown,
@@ -76,6 +82,7 @@ impl<'a> From<&'a Failure> for Words<'a> {
     }
 }
 
+const KEY_AT_RISK: &str = "KeyAtRisk";
 const VERIFIED: Words<'static> = Words {
     reason: Reason::Verified,
     message: "The key works: wrap and unwrap were proved.",
@@ -235,6 +242,7 @@ pub fn report(view: &View<'_>, reported: Option<&TenantKmsStatus>) -> TenantKmsS
         condition("Sealed", &row.sealed, view, reported),
         condition("ConfigAccepted", &row.accepted, view, reported),
     ];
+    conditions.push(at_risk(view, reported));
     let why = row.ready.1;
     match row.going {
         Going::Steady => {}
@@ -265,6 +273,26 @@ pub fn report(view: &View<'_>, reported: Option<&TenantKmsStatus>) -> TenantKmsS
         status.last_verified_time = view.last_verified.map(Time).or(status.last_verified_time);
     }
     status
+}
+
+/// `KeyAtRisk`. A process that has read nothing yet leaves what is said of an active tenant: the
+/// reading follows the first proof at once.
+fn at_risk(view: &View<'_>, reported: Option<&TenantKmsStatus>) -> Condition {
+    let risk = risk::judge(view.reading, view.secret, view.now);
+    let words = Words {
+        reason: risk.reason,
+        message: &risk.message,
+    };
+    let judged = condition(KEY_AT_RISK, &(risk.is, words), view, reported);
+    let active = view.seal == Some(&State::Active) && !view.suspended;
+    let said = reported.and_then(|old| old.conditions.iter().find(|one| one.type_ == KEY_AT_RISK));
+    match said {
+        Some(said) if active && view.reading.is_none() && risk.is == Is::Unknown => Condition {
+            observed_generation: judged.observed_generation,
+            ..said.clone()
+        },
+        _ => judged,
+    }
 }
 
 /// One failure that goes on is reported once: its first time and request id stay.

@@ -41,6 +41,8 @@ fn blank() -> View<'static> {
         kek_version: None,
         effective: None,
         handled: &NOTHING,
+        reading: None,
+        secret: None,
         now: at(0),
     }
 }

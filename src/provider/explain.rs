@@ -210,6 +210,25 @@ pub fn row(reason: Reason) -> Row {
             "kubectl patch tkms '<name>' --namespace '<namespace>' --type merge --patch \
              '{\"spec\":{\"suspend\":false}}'",
         ),
+        Reason::KeyExpiring => (
+            "State",
+            "Of KeyAtRisk: the key expires within 30 days, and is refused from then on.",
+            "Whether the key's owner will rotate it, or move the date.",
+            "az keyvault key rotate --vault-name '<vault>' --name '<key>'",
+        ),
+        Reason::CredentialExpiring => (
+            "State",
+            "Of KeyAtRisk: the client secret ends within 30 days, by clientSecret.expiresOn.",
+            "Whether a new secret was handed over, and expiresOn moved with it.",
+            "az ad app credential reset --append --id '<client id>'",
+        ),
+        Reason::PurgeProtectionOff => (
+            "State",
+            "Of KeyAtRisk: the vault has no purge protection, so a deleted key can be purged at \
+             once, and what it wraps is lost for good.",
+            "With the vault's owner; purge protection cannot be turned off again.",
+            "az keyvault update --name '<vault>' --enable-purge-protection true",
+        ),
     };
     Row {
         reason,

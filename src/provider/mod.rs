@@ -11,6 +11,7 @@ pub mod probe;
 mod tenant;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use zeroize::Zeroizing;
 
 pub use connect::Providers;
@@ -26,6 +27,26 @@ pub struct Wrapped {
     pub kek_version: String,
 }
 
+/// What a key service says of a key beside its use. What it does not say is absent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Attributes {
+    pub expires: Option<Expiry>,
+    pub purgeable: Option<Purgeable>,
+}
+
+/// When the key's use ends, and the command that gives it more time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expiry {
+    pub at: Timestamp,
+    pub command: String,
+}
+
+/// A deleted key can be destroyed for good before its retention ends; the command that forbids it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Purgeable {
+    pub command: String,
+}
+
 /// One tenant's key, reached with one credential.
 #[async_trait]
 pub trait Kms: Send + Sync {
@@ -34,6 +55,12 @@ pub trait Kms: Send + Sync {
 
     /// Unwraps with exactly the version that wrapped.
     async fn unwrap(&self, wrapped: &Wrapped) -> Result<Zeroizing<Vec<u8>>, Failure>;
+
+    /// What the service says of the key; `None` where it says nothing. Never part of a proof: a
+    /// refusal here is none of the key's use.
+    async fn attributes(&self) -> Result<Option<Attributes>, Failure> {
+        Ok(None)
+    }
 
     /// The key's canonical id, the same for every spelling of one key. A claim is on this.
     fn key_id(&self) -> &str;

@@ -18,6 +18,7 @@ mod quiet;
 mod requests;
 mod revoked;
 mod rights;
+mod risk;
 mod search;
 mod seen;
 mod status;

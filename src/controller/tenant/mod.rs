@@ -1,17 +1,19 @@
 //! What this process knows of one tenant, and what follows from it. Pure: answers, the spec and
 //! the time go in; attempts to make, records and reports to write come out.
 
+mod attributes;
 mod epochs;
 mod view;
 
 use jiff::Timestamp;
 
+use self::attributes::Known;
 use self::epochs::Epochs;
 use super::candidate::Candidate;
 use super::requests::Asked;
 use crate::api::{Effective, HandledRequests, TenantKms, TenantKmsSpec, TenantKmsStatus};
 use crate::clock::Moment;
-use crate::provider::{Failure, TenantId};
+use crate::provider::{Attributes, Failure, TenantId};
 use crate::record::store::Version;
 use crate::record::{Applied, Record, SealedSince};
 use crate::seal::{self, Seal, State, Transition};
@@ -29,9 +31,14 @@ pub struct Success {
     pub key_id: String,
     pub kek_version: String,
     pub identity: String,
+    /// What the service says of the key, where it was asked.
+    pub reading: Option<Reading>,
 }
 
 pub type Answer = Result<Success, Failure>;
+
+/// What a key service says of a key; `Ok(None)` where it says nothing.
+pub type Reading = Result<Option<Attributes>, Failure>;
 
 /// A candidate that was proved and waits to be put on record.
 #[derive(Clone, Debug)]
@@ -67,6 +74,7 @@ pub struct Tenant {
     last_success: Option<(Success, Timestamp)>,
     candidate_failure: Option<(Failure, Timestamp)>,
     effective: Option<Effective>,
+    known: Known,
     pub reported: Option<TenantKmsStatus>,
 }
 
@@ -88,6 +96,7 @@ impl Tenant {
             last_success: None,
             candidate_failure: None,
             effective: None,
+            known: Known::default(),
             reported: None,
         }
     }
@@ -285,6 +294,7 @@ impl Tenant {
             transition = fresh.and_then(|seal| seal.adopt_proof(proved.started, now));
         }
         self.count_seals();
+        self.known.another_key(proved.success.reading.clone(), now);
         self.last_success = Some((proved.success, proved.started.timestamp()));
         self.stored = Some(stored);
         self.candidate = None;

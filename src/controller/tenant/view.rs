@@ -7,6 +7,7 @@ use crate::api::TenantKmsStatus;
 use crate::clock::Moment;
 use crate::controller::candidate::{Candidate, Verdict};
 use crate::controller::report::{View, verify_error};
+use crate::controller::risk::Secret;
 use crate::provider::Failure;
 use crate::seal::{Seal, State};
 
@@ -55,6 +56,8 @@ impl Tenant {
                 .map(|(one, _)| one.kek_version.as_str()),
             effective: self.effective.as_ref(),
             handled: self.handled(),
+            reading: self.known.reading(),
+            secret: self.applied().and_then(|applied| Secret::of(&applied.spec)),
             now: now.timestamp(),
         }
     }

@@ -9,9 +9,11 @@ use azure_core::credentials::TokenCredential;
 use azure_core::error::ErrorKind;
 use azure_core::http::{ClientOptions, RetryOptions};
 use azure_security_keyvault_keys::models::{
-    EncryptionAlgorithm, KeyClientWrapKeyOptions, KeyOperationParameters, KeyOperationResult,
+    EncryptionAlgorithm, KeyClientGetKeyOptions, KeyClientWrapKeyOptions, KeyOperationParameters,
+    KeyOperationResult,
 };
 use azure_security_keyvault_keys::{KeyClient, KeyClientOptions, ResourceExt};
+use jiff::Timestamp;
 use zeroize::Zeroizing;
 
 use super::answer::{Answer, Trouble};
@@ -21,7 +23,7 @@ use super::keyref::{KeyRef, is_version};
 use super::subject::Subject;
 use super::transport::Transport;
 use crate::api::Reason;
-use crate::provider::{Failure, Kms, Wrapped};
+use crate::provider::{Attributes, Expiry, Failure, Kms, Purgeable, Wrapped};
 
 /// For one call, a challenge and a token included.
 const DEADLINE: Duration = Duration::from_secs(12);
@@ -178,6 +180,41 @@ impl Kms for AzureKms {
         let version = wrapped.kek_version.to_ascii_lowercase();
         self.accept(result, Some(&version))
             .map(|(plaintext, _)| plaintext)
+    }
+
+    async fn attributes(&self) -> Result<Option<Attributes>, Failure> {
+        let call = async {
+            let options = KeyClientGetKeyOptions {
+                key_version: self.key.version.clone(),
+                ..KeyClientGetKeyOptions::default()
+            };
+            let answer = self.client.get_key(&self.key.name, Some(options));
+            answer.await?.into_model()
+        };
+        let key = tokio::time::timeout(DEADLINE, call)
+            .await
+            .map_err(|_| classify::silent(Service::Vault, &self.subject))?
+            .map_err(|error| self.failure(&error, Operation::Get))?;
+        let Some(said) = key.attributes else {
+            return Err(distrusted(&self.subject, "tells nothing of the key"));
+        };
+        let expires = said
+            .expires
+            .map(azure_core::time::OffsetDateTime::unix_timestamp);
+        let expires = expires.and_then(|at| Timestamp::from_second(at).ok());
+        // "If it contains 'Purgeable' the key can be permanently deleted by a privileged user":
+        // learn.microsoft.com, Get Key, DeletionRecoveryLevel.
+        let level = said.recovery_level.as_ref().map(AsRef::as_ref);
+        let purgeable = level.is_some_and(|level: &str| level.contains("Purgeable"));
+        Ok(Some(Attributes {
+            expires: expires.map(|at| Expiry {
+                at,
+                command: self.subject.key_command("rotate", ""),
+            }),
+            purgeable: purgeable.then(|| Purgeable {
+                command: self.subject.protect(),
+            }),
+        }))
     }
 
     fn key_id(&self) -> &str {

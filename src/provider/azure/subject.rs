@@ -120,6 +120,17 @@ impl Subject {
         )
     }
 
+    /// Forbids that a deleted key is purged before its retention ends.
+    pub fn protect(&self) -> String {
+        let vault = quoted(&self.vault);
+        if self.hsm {
+            return format!(
+                "az keyvault update-hsm --hsm-name {vault} --enable-purge-protection true"
+            );
+        }
+        format!("az keyvault update --name {vault} --enable-purge-protection true")
+    }
+
     /// Says which permission model the vault uses.
     pub fn permission_model(&self) -> String {
         format!(

@@ -12,6 +12,7 @@ use crate::provider::{Failure, Kind};
 pub enum Operation {
     Wrap,
     Unwrap,
+    Get,
 }
 
 impl Operation {
@@ -19,6 +20,7 @@ impl Operation {
         match self {
             Self::Wrap => "wrapKey",
             Self::Unwrap => "unwrapKey",
+            Self::Get => "get",
         }
     }
 }
