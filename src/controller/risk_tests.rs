@@ -9,6 +9,7 @@ fn now() -> Timestamp {
     "2026-06-01T00:00:00Z".parse().expect("a time")
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "in the form that is judged")]
 fn known(expires_in_days: Option<i32>, purgeable: bool) -> Reading {
     Ok(Some(Attributes {
         expires: expires_in_days.map(|days| Expiry {
@@ -21,6 +22,7 @@ fn known(expires_in_days: Option<i32>, purgeable: bool) -> Reading {
     }))
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "in the form that is judged")]
 fn secret(month: i8, day: i8) -> Option<Secret<'static>> {
     Some(Secret {
         ends: date(2026, month, day),
