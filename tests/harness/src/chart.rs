@@ -30,7 +30,8 @@ pub(crate) struct Installation<'a> {
     pub name: &'a str,
     pub namespace: &'a str,
     pub records_namespace: &'a str,
-    pub watch_namespace: &'a str,
+    /// The one namespace it serves; as the chart has it by default, all of them.
+    pub watch_namespace: Option<&'a str>,
 }
 
 /// Renders the chart for an installation, with more values such as
@@ -57,7 +58,7 @@ pub(crate) async fn render(
     more: &[&str],
 ) -> Result<Vec<Value>> {
     let values = json!({
-        "watchNamespaces": [installation.watch_namespace],
+        "watchNamespaces": Vec::from_iter(installation.watch_namespace),
         "records": { "namespace": installation.records_namespace, "create": true },
         "installation": installation.name,
         "crds": { "create": false },

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::env::var_os;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -40,6 +40,8 @@ pub struct Env {
     pub operator_kubeconfig: PathBuf,
     pub config: PathBuf,
     pub secret_dir: PathBuf,
+    /// Whether the operator serves every namespace.
+    everywhere: bool,
     operators: AtomicU32,
     logs: Mutex<Vec<PathBuf>>,
 }
@@ -54,6 +56,21 @@ pub struct Names {
     pub installation: String,
 }
 
+impl Names {
+    /// Such as nobody else has.
+    fn random(name: &str) -> Result<Self> {
+        let mut random = [0; 3];
+        rand::fill(&mut random)?;
+        let namespace = format!("t-{name}-{}", binary::hex(&random));
+        Ok(Self {
+            records_namespace: format!("{namespace}-records"),
+            operator_namespace: format!("{namespace}-op"),
+            installation: namespace.clone(),
+            namespace,
+        })
+    }
+}
+
 impl Env {
     /// On the control plane that the tests of this process share.
     pub async fn new(name: &str) -> Result<Self> {
@@ -62,20 +79,22 @@ impl Env {
 
     /// On a control plane of the test's own, which it may break.
     pub async fn with_control(control: Arc<ControlPlane>, name: &str) -> Result<Self> {
-        let mut random = [0; 3];
-        rand::fill(&mut random)?;
-        let namespace = format!("t-{name}-{}", binary::hex(&random));
-        let names = Names {
-            records_namespace: format!("{namespace}-records"),
-            operator_namespace: format!("{namespace}-op"),
-            installation: namespace.clone(),
-            namespace,
-        };
-        Self::named(control, names).await
+        Self::named(control, Names::random(name)?).await
+    }
+
+    /// As the chart installs by default: the operator serves every namespace. On a control plane
+    /// of its own, for it would claim the objects of other tests.
+    pub async fn everywhere(name: &str) -> Result<Self> {
+        let control = Arc::new(ControlPlane::start().await?);
+        Self::make(control, Names::random(name)?, true).await
     }
 
     /// With names that nobody else on this control plane may have.
     pub async fn named(control: Arc<ControlPlane>, names: Names) -> Result<Self> {
+        Self::make(control, names, false).await
+    }
+
+    async fn make(control: Arc<ControlPlane>, names: Names, everywhere: bool) -> Result<Self> {
         let Names {
             namespace,
             records_namespace,
@@ -98,7 +117,7 @@ impl Env {
             name: &installation,
             namespace: &operator_namespace,
             records_namespace: &records_namespace,
-            watch_namespace: &namespace,
+            watch_namespace: (!everywhere).then_some(&*namespace),
         };
         chart::apply(&control, &rights, &[]).await?;
 
@@ -114,6 +133,7 @@ impl Env {
             cloud: FakeCloud::start().await?,
             installation,
             config: dir.path().join("config.yaml"),
+            everywhere,
             operators: AtomicU32::new(0),
             logs: Mutex::default(),
             control,
@@ -144,7 +164,7 @@ impl Env {
             name: &self.installation,
             namespace: &self.operator_namespace,
             records_namespace: &self.records_namespace,
-            watch_namespace: &self.namespace,
+            watch_namespace: (!self.everywhere).then_some(&*self.namespace),
         }
     }
 
@@ -176,14 +196,18 @@ impl Env {
         let number = self.operators.fetch_add(1, Ordering::Relaxed) + 1;
         let config = self.config.as_os_str();
         let secrets = self.secret_dir.as_os_str();
-        let args = [
+        let mut args: Vec<&OsStr> = vec![
             "operator".as_ref(),
             "--config".as_ref(),
             config,
             "--records-namespace".as_ref(),
             self.records_namespace.as_ref(),
-            "--watch-namespaces".as_ref(),
-            self.namespace.as_ref(),
+        ];
+        if !self.everywhere {
+            args.push("--watch-namespaces".as_ref());
+            args.push(self.namespace.as_ref());
+        }
+        let rest: [&OsStr; 8] = [
             "--installation".as_ref(),
             self.installation.as_ref(),
             "--secret-env-dir".as_ref(),
@@ -193,6 +217,7 @@ impl Env {
             "--log-format".as_ref(),
             "json".as_ref(),
         ];
+        args.extend(rest);
         let mut environment: BTreeMap<OsString, OsString> = BTreeMap::new();
         environment.insert("PATH".into(), var_os("PATH").unwrap_or_default());
         environment.insert("KUBECONFIG".into(), self.operator_kubeconfig.clone().into());
@@ -201,7 +226,7 @@ impl Env {
         }
         OperatorOptions {
             program: operator::program(),
-            args: args.map(OsString::from).to_vec(),
+            args: args.into_iter().map(OsString::from).collect(),
             environment,
             log: self.dir.path().join(format!("operator-{number}.log")),
             ready_within: Some(Duration::from_secs(30)),
