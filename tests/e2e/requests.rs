@@ -50,6 +50,7 @@ async fn a_verification_is_made_once_for_each_new_value() -> Result<()> {
     );
 
     // Many people ask at once: they are answered together, by attempts at least 5 s apart.
+    let first = std::time::Instant::now();
     for number in 0..8 {
         ask(&world, VERIFY, &format!("burst-{number}")).await?;
     }
@@ -63,7 +64,13 @@ async fn a_verification_is_made_once_for_each_new_value() -> Result<()> {
         .map(|call| call.instant)
         .collect();
     let asked = &wraps[before.wraps..];
-    ensure!(asked.len() <= 4, "{} attempts for nine values", asked.len());
+    let most = 2 + usize::try_from(first.elapsed().as_secs() / 5)?;
+    ensure!(
+        asked.len() <= most,
+        "{} attempts for nine values in {:?}",
+        asked.len(),
+        first.elapsed()
+    );
     for pair in asked.windows(2) {
         let pause = pair[1].duration_since(pair[0]);
         ensure!(
