@@ -24,7 +24,7 @@ pub(crate) fn with<T>(what: &str, work: impl FnOnce() -> T) -> T {
 }
 
 /// Writes a line to the process's own stderr, past the test runner's capture.
-pub(crate) fn say(line: &str) {
+pub fn say(line: &str) {
     // A closed stderr is no reason to fail what is being reported on.
     let _ = writeln!(io::stderr(), "{line}");
 }

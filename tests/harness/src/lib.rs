@@ -20,6 +20,7 @@ pub use binary::binaries;
 pub use control::{Component, ControlPlane};
 pub use env::{Env, Names};
 pub use guarded::Guarded;
+pub use heartbeat::say;
 pub use operator::{Operator, OperatorOptions};
 pub use tools::Output;
 

@@ -23,6 +23,8 @@ pub struct Records {
     /// Every version of every record, so that what is wrong for a moment is seen too.
     versions: Versions,
     namespace: String,
+    /// The tenant that never gives a reason to seal it.
+    untouched: String,
     /// By tenant, the newest version looked at.
     known: BTreeMap<String, Value>,
     /// By Secret, its `resourceVersion`.
@@ -38,13 +40,14 @@ fn hex_digest(text: &str) -> String {
 }
 
 impl Records {
-    pub async fn new(env: &Env) -> Result<Self> {
+    pub async fn new(env: &Env, untouched: &str) -> Result<Self> {
         let secrets = Api::namespaced(env.client().await?, &env.records_namespace);
         let all = watcher(secrets.clone(), watcher::Config::default());
         Ok(Self {
             secrets,
             versions: all.default_backoff().applied_objects().boxed(),
             namespace: env.namespace.clone(),
+            untouched: format!("{}/{untouched}", env.namespace),
             known: BTreeMap::new(),
             seen: BTreeMap::new(),
             unseals: 0,
@@ -112,6 +115,10 @@ impl Records {
         ensure!(
             claim == label,
             "{tenant}: the label {label:?} is not that of the claim"
+        );
+        ensure!(
+            tenant != self.untouched || (after.get("sealed").is_none() && after["sealEpoch"] == 0),
+            "{tenant} was sealed by mistake: {after}"
         );
         if let Some(before) = self.known.get(&tenant) {
             let has = |record: &Value, field: &str| record.get(field).is_some();

@@ -61,21 +61,24 @@ impl Truth {
 
 pub struct Script<'a> {
     pub town: &'a Town,
+    /// Whom it plays with.
+    customers: &'a [Customer],
     api: Api<DynamicObject>,
     other_keys: BTreeMap<String, Key>,
     truths: BTreeMap<String, Truth>,
 }
 
 impl<'a> Script<'a> {
-    pub async fn new(town: &'a Town) -> Result<Self> {
+    pub async fn new(town: &'a Town, customers: &'a [Customer]) -> Result<Self> {
         let other = |customer: &Customer| {
             let key = customer.vault.create_key("other-wrapping-key");
             (customer.name.clone(), key)
         };
         Ok(Self {
             town,
+            customers,
             api: tenants(town.env.client().await?, &town.env.namespace),
-            other_keys: town.customers.iter().map(other).collect(),
+            other_keys: customers.iter().map(other).collect(),
             truths: BTreeMap::new(),
         })
     }
@@ -92,21 +95,21 @@ impl<'a> Script<'a> {
     }
 
     fn customer(&self, name: &str) -> &Customer {
-        let mut all = self.town.customers.iter();
+        let mut all = self.customers.iter();
         all.find(|customer| customer.name == name)
             .expect("a known customer")
     }
 
     /// The first tenant, so that there is something to kill for.
     pub async fn begin(&mut self) -> Result<()> {
-        let name = self.town.customers[0].name.clone();
+        let name = self.customers[0].name.clone();
         self.create(&name).await
     }
 
     /// A few events in the life of one operator.
     pub async fn play(&mut self, dice: &mut Dice, life: usize) -> Result<()> {
         // A new tenant every few lives, so that creations are hit all along.
-        let next = self.town.customers.get(self.truths.len());
+        let next = self.customers.get(self.truths.len());
         if let Some(name) = next.map(|customer| customer.name.clone())
             && life.is_multiple_of(4)
         {
