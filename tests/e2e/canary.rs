@@ -5,13 +5,13 @@ use std::fs;
 
 use anyhow::{Context, Result, ensure};
 use fakecloud::{ENTRA_HOST, Effect, Fault, Scope};
+use harness::search::{Place, etcd, found, needles, place};
 use harness::{Operator, OperatorOptions};
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use kube::api::ListParams;
 use serde_json::{Value, json};
 
-use crate::search::{Place, etcd, found, needles, place};
 use crate::seen::eventually;
 use crate::support::{DIRECTORY, SECRET, SOON, VARIABLE, World, manifest};
 

@@ -20,7 +20,6 @@ mod requests;
 mod revoked;
 mod rights;
 mod risk;
-mod search;
 mod seen;
 mod status;
 mod story;

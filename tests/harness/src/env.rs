@@ -2,13 +2,14 @@
 //! and folder on a control plane that it may share with others. It must never
 //! look into another test's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::env::var_os;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -22,7 +23,7 @@ use tempfile::TempDir;
 
 use crate::chart::{self, Installation};
 use crate::{
-    ControlPlane, Operator, OperatorOptions, Output, binary, object, operator, tail, tools,
+    ControlPlane, Operator, OperatorOptions, Output, binary, object, operator, search, tail, tools,
 };
 
 /// Everything an operator needs to run, and nothing running yet.
@@ -44,6 +45,7 @@ pub struct Env {
     everywhere: bool,
     operators: AtomicU32,
     logs: Mutex<Vec<PathBuf>>,
+    secrets: Mutex<BTreeSet<String>>,
 }
 
 /// What an installation and its namespaces are called.
@@ -136,6 +138,7 @@ impl Env {
             everywhere,
             operators: AtomicU32::new(0),
             logs: Mutex::default(),
+            secrets: Mutex::default(),
             control,
             namespace,
             records_namespace,
@@ -175,6 +178,10 @@ impl Env {
 
     /// Puts a client secret where the operator looks for that variable.
     pub fn set_secret(&self, variable: &str, value: &str) {
+        self.secrets
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(value.to_owned());
         let path = self.secret_dir.join(variable);
         tools::replace_file(&path, value.as_bytes(), self.dir.path())
             .expect("write a client secret");
@@ -335,5 +342,34 @@ impl Env {
             .iter()
             .map(|log| format!("\n{} ends:\n{}", log.display(), tail(log, 40)));
         tails.collect()
+    }
+
+    /// The operators' logs that hold a secret, a token or an assertion of this world.
+    fn leaks(&self) -> Vec<String> {
+        let mut values = self.cloud.issued();
+        let secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
+        values.extend(secrets.iter().cloned());
+        let logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
+        let read = |log: &PathBuf| {
+            let text = fs::read(log).ok()?; // none was written
+            Some(search::place(&log.display().to_string(), text))
+        };
+        let places: Vec<_> = logs.iter().filter_map(read).collect();
+        search::found(&places, &search::needles(&values))
+    }
+}
+
+/// Whatever a test was about, no operator may have logged a secret in it.
+impl Drop for Env {
+    fn drop(&mut self) {
+        let leaks = self.leaks();
+        if thread::panicking() {
+            // A second panic would hide the first.
+            for leak in leaks {
+                eprintln!("leaked: {leak}");
+            }
+        } else {
+            assert!(leaks.is_empty(), "a secret was logged: {leaks:#?}");
+        }
     }
 }

@@ -11,6 +11,7 @@ mod guarded;
 mod heartbeat;
 mod object;
 mod operator;
+pub mod search;
 mod supervisor;
 mod tools;
 

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -210,5 +211,19 @@ async fn files_are_replaced_and_writes_are_told_apart() -> Result<()> {
     let writes = env.operator_writes()?;
     assert_eq!(writes.len(), 1, "{writes:?}");
     assert_eq!(writes[0]["objectRef"]["name"], "tkms-0");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_secret_in_an_operators_log_fails_the_test() -> Result<()> {
+    for (logged, told) in [("s3cr3t~of%20the client", true), ("nothing", false)] {
+        let env = Env::new("leak").await?;
+        env.set_secret("A_SECRET", "s3cr3t~of%20the client");
+        let logs = format!("echo 'token {logged} refused'; {SERVING}; exec sleep 100");
+        let operator = env.spawn(script(&env, &logs)?).await?;
+        operator.kill().await?;
+        let end = catch_unwind(AssertUnwindSafe(|| drop(env)));
+        assert_eq!(end.is_err(), told, "{logged}");
+    }
     Ok(())
 }

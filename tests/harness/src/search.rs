@@ -1,12 +1,14 @@
 //! Looks for secrets in whatever people and disks get to see. It must find them in every form in
 //! which they travel, or it proves nothing.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 
 use anyhow::Result;
 
 /// Where a secret might turn up.
+#[derive(Debug)]
 pub struct Place {
     pub name: String,
     pub text: Vec<u8>,
@@ -41,14 +43,18 @@ pub fn needles(values: &[String]) -> Vec<Vec<u8>> {
 
 /// The places that hold any of these, with what stands around the first find.
 pub fn found(places: &[Place], needles: &[Vec<u8>]) -> Vec<String> {
+    // Texts and needles are many: two bytes, then four rule out nearly every place.
     let mut starts = vec![false; 1 << 16];
-    let start = |two: &[u8]| usize::from(two[0]) << 8 | usize::from(two[1]);
+    let start = |four: &[u8]| usize::from(four[0]) << 8 | usize::from(four[1]);
     for needle in needles {
         starts[start(needle)] = true;
     }
+    let fours: HashSet<&[u8]> = needles.iter().map(|needle| &needle[..4]).collect();
     let hit = |place: &Place| {
-        let at = place.text.windows(2).enumerate().position(|(at, two)| {
-            starts[start(two)] && needles.iter().any(|one| place.text[at..].starts_with(one))
+        let at = place.text.windows(4).enumerate().position(|(at, four)| {
+            starts[start(four)]
+                && fours.contains(four)
+                && needles.iter().any(|one| place.text[at..].starts_with(one))
         })?;
         let around = &place.text[at.saturating_sub(80)..place.text.len().min(at + 40)];
         Some(format!(
