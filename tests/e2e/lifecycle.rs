@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use harness::Env;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
@@ -121,15 +122,20 @@ async fn a_new_owner_of_the_namespaces_name_inherits_nothing() -> Result<()> {
     Ok(())
 }
 
+/// Lets an administrator change and delete records, which the chart's policy refuses otherwise. It
+/// takes a moment to be known.
+pub async fn break_glass(env: &Env) -> Result<()> {
+    let broken = "tenantkms.dev/break-glass=test";
+    let namespace = &env.records_namespace;
+    let args = ["annotate", "namespace", namespace, broken, "--overwrite"];
+    env.control.kubectl(&args).await?.success().map(drop)
+}
+
 /// Changes the stored record by hand.
 async fn damage(world: &World, body: &str) -> Result<()> {
     let secrets: Api<Secret> =
         Api::namespaced(world.env.client().await?, &world.env.records_namespace);
-    // The chart's policy refuses this to everybody until the glass is broken, which takes a moment.
-    let namespace = &world.env.records_namespace;
-    let broken = "tenantkms.dev/break-glass=test";
-    let args = ["annotate", "namespace", namespace, broken, "--overwrite"];
-    world.env.control.kubectl(&args).await?.success()?;
+    break_glass(&world.env).await?;
     let name = record(&world.env, "acme").await?.secret;
     let change = json!({ "stringData": { "record.json": body } });
     seen::eventually("the record may be written", SOON, async || {

@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use fakecloud::{FakeCloud, Scope};
 use serde_json::{Value, json};
 
-use crate::lifecycle::{ACTIVE, FAILED, RARELY, rights};
+use crate::lifecycle::{ACTIVE, FAILED, RARELY, break_glass, rights};
 use crate::seen::{self, calls, eventually, patch, record, throughout, writes};
 use crate::support::{SOON, World, manifest, policy};
 
@@ -190,10 +190,8 @@ async fn a_key_serves_one_namespace_until_it_is_let_go() -> Result<()> {
     env.control.kubectl(&gone).await?.success()?;
     let label = format!("--selector=tenantkms.dev/tenant-namespace={second}");
     let records = &env.records_namespace;
-    let broken = "tenantkms.dev/break-glass=test";
-    let glass = ["annotate", "namespace", records, broken, "--overwrite"];
-    env.control.kubectl(&glass).await?.success()?;
     let record = ["delete", "secret", "--namespace", records, &label];
+    break_glass(env).await?;
     eventually("the record may be deleted", SOON, async || {
         Ok(env.control.kubectl(&record).await?.status)
     })
