@@ -22,6 +22,26 @@ impl Secret {
     pub fn expose(&self) -> &str {
         &self.0
     }
+
+    /// A text without the line end that editors and shells add; or why it is none.
+    pub(super) fn from_bytes(bytes: Vec<u8>) -> Result<Self, &'static str> {
+        let mut value = text(bytes).map_err(|Unreadable(why)| why)?;
+        let trimmed = value.trim_end_matches(['\r', '\n']).len();
+        value.truncate(trimmed);
+        if value.is_empty() {
+            return Err("is empty");
+        }
+        Ok(Self(value))
+    }
+
+    /// The content of a file, read now; or why there is none.
+    pub fn from_path(path: &Path) -> Result<Self, &'static str> {
+        match from_file(path) {
+            Ok(Some(mut value)) => Self::from_bytes(std::mem::take(&mut *value).into_bytes()),
+            Ok(None) => Err("is not there"),
+            Err(Unreadable(why)) => Err(why),
+        }
+    }
 }
 
 impl fmt::Debug for Secret {
@@ -59,12 +79,8 @@ impl SecretSource {
         let Some(mut value) = value else {
             return Err(self.missing(name, "is neither a file of the secret directory nor set"));
         };
-        let trimmed = value.trim_end_matches(['\r', '\n']).len();
-        value.truncate(trimmed);
-        if value.is_empty() {
-            return Err(self.missing(name, "is empty"));
-        }
-        Ok(Secret(value))
+        Secret::from_bytes(std::mem::take(&mut *value).into_bytes())
+            .map_err(|why| self.missing(name, why))
     }
 
     /// `name` was allowed by the policy, so it is a name and may be repeated.

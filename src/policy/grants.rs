@@ -69,6 +69,16 @@ impl Policy {
         })
     }
 
+    /// The same by a grant that names both without `*`: for a tenant that chooses whose
+    /// application the operator becomes.
+    pub fn names_own_identity(&self, tenant: &TenantId, key_id: &str) -> bool {
+        self.keys.iter().any(|grant| {
+            let mut tenants = grant.tenants.iter().filter(|p| p.is_exact());
+            let mut keys = grant.keys.iter().filter(|p| p.is_exact());
+            tenants.any(|p| p.matches(tenant)) && keys.any(|p| p.matches(key_id))
+        })
+    }
+
     /// The variable of this name, if `tenant` may read it. Nothing else makes an
     /// [`AllowedVariable`], and only that can be read.
     pub fn variable(&self, tenant: &TenantId, name: &str) -> Result<AllowedVariable, Failure> {

@@ -29,6 +29,11 @@ impl TenantPattern {
         })
     }
 
+    /// Whether it names one tenant.
+    pub fn is_exact(&self) -> bool {
+        self.name.is_some()
+    }
+
     pub fn matches(&self, tenant: &TenantId) -> bool {
         self.namespace == tenant.namespace
             && self.name.as_ref().is_none_or(|name| *name == tenant.name)
@@ -67,6 +72,11 @@ impl KeyPattern {
     /// The host this pattern speaks of; it holds no wildcard.
     pub fn host(&self) -> &str {
         &self.host
+    }
+
+    /// Whether it names one key.
+    pub fn is_exact(&self) -> bool {
+        self.whole
     }
 
     /// `key_id` is a canonical id, never the text of a spec.

@@ -24,6 +24,13 @@ fn grants_what_is_written_and_nothing_else() {
     assert!(policy.variable(&other, "AZURE_KC_CLIENT_SECRET").is_err());
     let key = "https://acme-kv.vault.azure.net/keys/wrap";
     assert!(policy.allows_own_identity(&acme, key));
+    assert!(!policy.names_own_identity(&acme, key));
+    let exact = FILE.replace("tenants/*", "tenants/acme");
+    let one_of_two = parse(&exact).expect("valid");
+    assert!(!one_of_two.names_own_identity(&acme, key));
+    let exact = parse(&exact.replace("keys/*", "keys/wrap")).expect("valid");
+    assert!(exact.names_own_identity(&acme, key));
+    assert!(!exact.names_own_identity(&other, key));
     assert!(!policy.allows_own_identity(&other, key));
     assert!(!policy.allows_own_identity(&acme, "https://acme-kv2.vault.azure.net/keys/wrap"));
     assert_eq!(policy.own_azure(), OwnAzure::ManagedIdentity);

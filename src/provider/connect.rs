@@ -18,7 +18,7 @@ pub use super::tenant::TenantId;
 use super::{Failure, Kms};
 use crate::api::{AzureSpec, ProviderKind, Reason, TenantKmsSpec};
 use crate::clock::SystemClock;
-use crate::credentials::{AzureIdentity, Secret, SecretSource};
+use crate::credentials::{AzureIdentity, Cluster, Secret, SecretSource};
 use crate::policy::Policy;
 
 /// The longest life of a client and its tokens; a shorter `proofTTL` shortens it.
@@ -30,7 +30,9 @@ const MIN_LIFE: Duration = Duration::from_mins(1);
 pub struct Providers {
     policy: watch::Receiver<Arc<Policy>>,
     secrets: SecretSource,
-    azure_identity: AzureIdentity,
+    cluster: Cluster,
+    #[cfg(feature = "azure")]
+    azure_own: super::azure::Own,
     #[cfg(feature = "azure")]
     azure: super::azure::Transport,
     cache: Cache<(String, Option<AzureSpec>)>,
@@ -62,7 +64,9 @@ impl Providers {
         Ok(Self {
             policy,
             secrets,
-            azure_identity,
+            cluster: Cluster::default(),
+            #[cfg(feature = "azure")]
+            azure_own: super::azure::Own::from_environment(azure_identity),
             #[cfg(feature = "azure")]
             azure: super::azure::Transport::from_environment().map_err(|_| NoTransport)?,
             cache: Cache::new(Arc::new(SystemClock)),
@@ -71,12 +75,16 @@ impl Providers {
         })
     }
 
-    /// A client for the key and credential that `spec` names. Nothing is sent here: a refusal
-    /// means that nothing was. `fresh` makes a new client, which fetches a new token.
-    #[allow(
-        clippy::unused_async,
-        reason = "a tenant's Secret will be fetched here"
-    )]
+    /// Lets tenants use what their namespaces lend; without it, Secrets and `ServiceAccounts` of
+    /// a spec are refused.
+    #[must_use]
+    pub fn with_cluster(self, cluster: Cluster) -> Self {
+        Self { cluster, ..self }
+    }
+
+    /// A client for the key and credential that `spec` names. Only the API server is asked here,
+    /// for what a namespace lends: a refusal means that nothing was sent to any cloud. `fresh`
+    /// makes a new client, which fetches a new token.
     pub async fn connect(
         &self,
         tenant: &TenantId,
@@ -85,7 +93,7 @@ impl Providers {
     ) -> Result<Arc<dyn Kms>, Failure> {
         match spec.provider {
             #[cfg(feature = "azure")]
-            ProviderKind::Azure => self.connect_azure(tenant, spec, fresh),
+            ProviderKind::Azure => self.connect_azure(tenant, spec, fresh).await,
             provider => Err(not_built(provider)),
         }
     }
@@ -96,8 +104,7 @@ impl Providers {
             #[cfg(feature = "azure")]
             ProviderKind::Azure => {
                 let policy = self.policy.borrow().clone();
-                super::azure::plan(tenant, spec, &policy, self.azure_identity, &self.azure)
-                    .map(|_| ())
+                super::azure::plan(tenant, spec, &policy, &self.azure_own, &self.azure).map(|_| ())
             }
             provider => Err(not_built(provider)),
         }
@@ -109,14 +116,14 @@ impl Providers {
     }
 
     #[cfg(feature = "azure")]
-    fn connect_azure(
+    async fn connect_azure(
         &self,
         tenant: &TenantId,
         spec: &TenantKmsSpec,
         fresh: bool,
     ) -> Result<Arc<dyn Kms>, Failure> {
         let policy = self.policy.borrow().clone();
-        let plan = super::azure::plan(tenant, spec, &policy, self.azure_identity, &self.azure)?;
+        let plan = super::azure::plan(tenant, spec, &policy, &self.azure_own, &self.azure)?;
         let secret = match plan.variable() {
             Some(variable) => Some(self.fingerprint(&self.secrets.read(variable)?)),
             None => None,
@@ -129,7 +136,9 @@ impl Providers {
         if let (false, Some(kms)) = (fresh, cached) {
             return Ok(kms);
         }
-        let kms = plan.client(&self.azure, &self.secrets)?;
+        let kms = plan
+            .client(&self.azure, &self.secrets, &self.cluster)
+            .await?;
         self.cache.put(tenant, made, kms.clone());
         Ok(kms)
     }

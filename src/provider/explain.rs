@@ -104,13 +104,16 @@ pub fn row(reason: Reason) -> Row {
         Reason::CredentialRejected => (
             "Misconfigured",
             "The identity provider or the vault does not accept the credential: a wrong or \
-             expired secret, an unknown directory, a token of another directory.",
-            "The secret's value and end date, and the directory's and the application's id.",
+             expired secret, a federated credential that does not match, an unknown directory, a \
+             token of another directory.",
+            "The secret's value and end date, the federated credential's issuer and audience, and \
+             the directory's and the application's id.",
             "az ad app credential reset --append --id '<client id>'",
         ),
         Reason::SecretNotFound => (
             "Misconfigured",
-            "The Secret that the spec refers to is missing, or may not be read.",
+            "The Secret that the spec refers to is missing, is not lent to this tenant, or may not be \
+             read.",
             "Its name, key and label, and the Role that lets the operator read it.",
             "kubectl get secret '<secret>' --namespace '<namespace>' --show-labels",
         ),
@@ -130,9 +133,11 @@ pub fn row(reason: Reason) -> Row {
         ),
         Reason::IdentityUnavailable => (
             "Misconfigured, or Transient while the metadata service does not answer",
-            "The operator's own identity cannot be had: the node has none like that, its metadata \
-             service does not answer, or this kind is not built yet.",
-            "Which identities the nodes have, and network policies.",
+            "The identity cannot be had: the node has none like that or its metadata service does not \
+             answer, the pod was given no token, or the tenant's ServiceAccount is missing, is not \
+             lent to this tenant, or may not be used.",
+            "Which identities the nodes have, and network policies; the pod's workload identity; the \
+             ServiceAccount's label and Role.",
             "az vmss identity show --resource-group '<node resource group>' --name '<scale set>'",
         ),
         Reason::EndpointNotAllowed => (

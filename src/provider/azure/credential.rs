@@ -10,8 +10,9 @@ use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions}
 use azure_core::error::{Error, ErrorKind};
 
 use super::classify;
+use super::source::Source;
 use super::subject::Subject;
-use super::token::{Source, object_id};
+use super::token::object_id;
 use super::transport::Transport;
 use crate::api::Reason;
 use crate::provider::Failure;

@@ -2,16 +2,20 @@
 //! failure, a wrapped key or an identity for people to read.
 
 mod answer;
+mod choose;
 mod classify;
 mod credential;
 mod endpoint;
+mod federation;
 pub mod keyref;
 mod kms;
 mod plan;
+mod source;
 mod subject;
 mod token;
 mod transport;
 
+pub use federation::Own;
 pub use plan::{Plan, plan};
 pub use transport::Transport;
 

@@ -7,10 +7,36 @@ pub enum Who {
     Application {
         directory: String,
         client: String,
-        /// The variable that its secret is read from.
-        variable: String,
+        proof: Proof,
     },
     ManagedIdentity(Selector),
+}
+
+/// How an application proves that it is one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// A client secret from the variable of this name.
+    Variable(String),
+    /// A client secret from this Secret (`namespace/name`).
+    Secret(String),
+    /// The pod's workload identity: the application is the operator's own.
+    OwnIdentity,
+    /// The operator's token, for an application that the tenant names.
+    OwnToken,
+    /// A token of this `ServiceAccount` (`namespace/name`).
+    ServiceAccount(String),
+}
+
+impl Proof {
+    /// Where it comes from, for people.
+    pub fn place(&self) -> String {
+        match self {
+            Self::Variable(name) => format!("variable {name}"),
+            Self::Secret(name) => format!("Secret {name}"),
+            Self::OwnIdentity | Self::OwnToken => "the operator's own token".to_owned(),
+            Self::ServiceAccount(name) => format!("ServiceAccount {name}"),
+        }
+    }
 }
 
 /// Which managed identity of the node.
@@ -42,10 +68,21 @@ impl Who {
             Self::Application {
                 directory,
                 client,
-                variable,
-            } => format!(
-                "application {client} of directory {directory}, client secret from {variable}"
-            ),
+                proof,
+            } => {
+                let application = format!("application {client} of directory {directory}");
+                match proof {
+                    Proof::Variable(name) => format!("{application}, client secret from {name}"),
+                    Proof::Secret(_) => {
+                        format!("{application}, client secret from {}", proof.place())
+                    }
+                    Proof::OwnIdentity => format!("workload identity, {application}"),
+                    Proof::OwnToken => format!("{application}, by the operator's own token"),
+                    Proof::ServiceAccount(_) => {
+                        format!("{application}, by a token of {}", proof.place())
+                    }
+                }
+            }
             Self::ManagedIdentity(selector) => match selector {
                 Selector::SystemAssigned => "managed identity, system-assigned".to_owned(),
                 Selector::ClientId(id) => format!("managed identity with client id {id}"),
@@ -160,7 +197,7 @@ pub mod tests {
             who: Who::Application {
                 directory: "aaaabbbb-cccc-dddd-eeee-ffff00001111".to_owned(),
                 client: "11112222-3333-4444-5555-666677778888".to_owned(),
-                variable: "AZURE_KC_CLIENT_SECRET".to_owned(),
+                proof: Proof::Variable("AZURE_KC_CLIENT_SECRET".to_owned()),
             },
             vault: "acme-kv".to_owned(),
             host: "acme-kv.vault.azure.net".to_owned(),

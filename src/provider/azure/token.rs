@@ -1,43 +1,34 @@
-//! Buys access tokens through Azure's own identity library: at Entra with a client secret, at the
-//! node's metadata service with a managed identity. The secret is read for this one request.
+//! Buys access tokens through Azure's own identity library: at Entra with a client secret or a
+//! token of this cluster, at the node's metadata service with a managed identity. What proves the
+//! identity is read for this one request.
 
+use std::fmt;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use azure_core::cloud::{CloudConfiguration, CustomConfiguration};
 use azure_core::credentials::{AccessToken, Secret, TokenCredential};
-use azure_core::http::{ClientOptions, RetryOptions};
+use azure_core::http::{ClientMethodOptions, ClientOptions, RetryOptions};
 use azure_identity::{
+    ClientAssertion, ClientAssertionCredential, ClientAssertionCredentialOptions,
     ClientSecretCredential, ClientSecretCredentialOptions, ManagedIdentityCredential,
     ManagedIdentityCredentialOptions, UserAssignedId,
 };
 use serde::Deserialize;
+use zeroize::Zeroizing;
 
 use super::classify::{self, Service};
+use super::federation::Presented;
+use super::source::{Application, Source};
 use super::subject::{Selector, Subject, Who};
 use super::transport::{Heard, Transport};
 use crate::api::Reason;
-use crate::credentials::SecretSource;
-use crate::policy::AllowedVariable;
 use crate::provider::Failure;
-
-/// What a tenant's tokens are bought with.
-#[derive(Debug)]
-pub enum Source {
-    ClientSecret {
-        variable: AllowedVariable,
-        secrets: SecretSource,
-        /// `https://` and the authority's host.
-        authority: String,
-        directory: String,
-        client: String,
-    },
-    ManagedIdentity(Selector),
-}
 
 impl Source {
     pub const fn service(&self) -> Service {
         match self {
-            Self::ClientSecret { .. } => Service::Entra,
+            Self::ClientSecret(..) | Self::Federated(..) => Service::Entra,
             Self::ManagedIdentity(_) => Service::Imds,
         }
     }
@@ -52,7 +43,7 @@ impl Source {
         let service = self.service();
         let heard = Arc::new(Heard::default());
         // A credential keeps its token and its secret: a new one for each token keeps neither.
-        let credential = self.credential(transport, &heard, subject)?;
+        let (credential, presented) = self.credential(transport, &heard, subject).await?;
         let bought = credential
             .get_token(&[&format!("{resource}/.default")], None)
             .await;
@@ -64,40 +55,41 @@ impl Source {
                 Some(Err(trouble)) => classify::trouble(trouble, service, subject),
                 Some(Ok(answer)) if answer.status != 200 => match service {
                     Service::Imds => classify::imds(&answer, subject),
-                    _ => classify::entra(&answer, subject),
+                    _ => classify::entra(&answer, subject, presented.as_ref()),
                 },
                 Some(Ok(_)) | None => garbage(subject, service),
             }),
         }
     }
 
-    fn credential(
+    /// A credential for one token, and what its assertion says where there is one.
+    async fn credential(
         &self,
         transport: &Transport,
         heard: &Arc<Heard>,
         subject: &Subject,
-    ) -> Result<Arc<dyn TokenCredential>, Failure> {
+    ) -> Result<(Arc<dyn TokenCredential>, Option<Presented>), Failure> {
         let unusable = |_| garbage(subject, self.service());
         match self {
-            Self::ClientSecret {
-                variable,
-                secrets,
-                authority,
-                directory,
-                client,
-            } => {
-                let mut cloud = CustomConfiguration::default();
-                cloud.authority_host.clone_from(authority);
-                let secret = Secret::new(secrets.read(variable)?.expose().to_owned());
+            Self::ClientSecret(application, place) => {
+                let secret = Secret::new(place.read().await?.expose().to_owned());
                 let options = ClientSecretCredentialOptions {
-                    client_options: ClientOptions {
-                        cloud: Some(Arc::new(CloudConfiguration::Custom(cloud))),
-                        ..once(transport.for_entra(heard))
-                    },
+                    client_options: at(application, transport, heard),
                 };
-                let made =
-                    ClientSecretCredential::new(directory, client.clone(), secret, Some(options));
-                Ok(made.map_err(unusable)?)
+                let (directory, client) = (&application.directory, application.client.clone());
+                let made = ClientSecretCredential::new(directory, client, secret, Some(options));
+                Ok((made.map_err(unusable)?, None))
+            }
+            Self::Federated(application, place) => {
+                let assertion = place.read().await?;
+                let given = Given(Zeroizing::new(assertion.token.expose().to_owned()));
+                let options = ClientAssertionCredentialOptions {
+                    client_options: at(application, transport, heard),
+                };
+                let (directory, client) =
+                    (application.directory.clone(), application.client.clone());
+                let made = ClientAssertionCredential::new(directory, client, given, Some(options));
+                Ok((made.map_err(unusable)?, Some(assertion.presented)))
             }
             Self::ManagedIdentity(selector) => {
                 let options = ManagedIdentityCredentialOptions {
@@ -109,9 +101,36 @@ impl Source {
                     },
                     client_options: once(transport.for_metadata(heard)),
                 };
-                Ok(ManagedIdentityCredential::new(Some(options)).map_err(unusable)?)
+                let made = ManagedIdentityCredential::new(Some(options));
+                Ok((made.map_err(unusable)?, None))
             }
         }
+    }
+}
+
+/// An assertion that was read for this one request.
+struct Given(Zeroizing<String>);
+
+impl fmt::Debug for Given {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+#[async_trait]
+impl ClientAssertion for Given {
+    async fn secret(&self, _: Option<ClientMethodOptions<'_>>) -> azure_core::Result<String> {
+        Ok(self.0.as_str().to_owned())
+    }
+}
+
+/// At the application's authority, heard by us.
+fn at(application: &Application, transport: &Transport, heard: &Arc<Heard>) -> ClientOptions {
+    let mut cloud = CustomConfiguration::default();
+    cloud.authority_host.clone_from(&application.authority);
+    ClientOptions {
+        cloud: Some(Arc::new(CloudConfiguration::Custom(cloud))),
+        ..once(transport.for_entra(heard))
     }
 }
 

@@ -279,8 +279,11 @@ async fn half_a_credential_is_none() {
         spec("ids alone", ("IdentityUnavailable", "Nothing was sent"),
             "tenantId: aaaabbbb-cccc-dddd-eeee-ffff00001111, clientId: \
              11112222-3333-4444-5555-666677778888"),
-        spec("a ServiceAccount", ("IdentityUnavailable", "Nothing was sent"), "serviceAccountName: acme"),
-        spec("a Secret", ("SecretNotFound", "envVar"),
+        spec("a ServiceAccount of nobody", WHOLE, "serviceAccountName: acme"),
+        spec("a ServiceAccount", ("IdentityUnavailable", "here there is no cluster"),
+            "serviceAccountName: acme, tenantId: aaaabbbb-cccc-dddd-eeee-ffff00001111, clientId: \
+             11112222-3333-4444-5555-666677778888"),
+        spec("a Secret", ("SecretNotFound", "here there is no cluster"),
             "tenantId: aaaabbbb-cccc-dddd-eeee-ffff00001111, clientId: \
              11112222-3333-4444-5555-666677778888, clientSecret: { secretRef: { name: a, key: b } }"),
         row("workload identity, by the webhook's variables",

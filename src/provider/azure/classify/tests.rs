@@ -97,13 +97,13 @@ proptest! {
     fn no_body_in_another_form_is_a_denial(status in 300u16..600, body in ".{0,80}") {
         let failure = vault(Operation::Wrap, &answer(status, &body), &application(), None);
         prop_assert_eq!(failure.kind, Kind::Transient);
-        prop_assert_eq!(entra(&answer(status, &body), &application()).kind, Kind::Transient);
+        prop_assert_eq!(entra(&answer(status, &body), &application(), None).kind, Kind::Transient);
     }
 
     #[test]
     fn only_three_numbers_of_entra_are_a_denial(number: u32, status in 300u16..600) {
         let body = format!(r#"{{"error":"e","error_codes":[{number}]}}"#);
-        let failure = entra(&answer(status, &body), &application());
+        let failure = entra(&answer(status, &body), &application(), None);
         let listed = [700_016, 7_000_112, 700_213].contains(&number);
         let refused = [400, 401, 403].contains(&status);
         prop_assert_eq!(failure.kind == Kind::Denial, listed && refused);
@@ -122,11 +122,11 @@ fn the_three_numbers_of_entra_are_denials() {
     for number in [700_016, 7_000_112, 700_213] {
         let body = format!(r#"{{"error":"e","error_codes":[{number}]}}"#);
         assert_eq!(
-            entra(&answer(400, &body), &application()).kind,
+            entra(&answer(400, &body), &application(), None).kind,
             Kind::Denial
         );
         assert_eq!(
-            entra(&answer(500, &body), &application()).kind,
+            entra(&answer(500, &body), &application(), None).kind,
             Kind::Transient
         );
     }
