@@ -5,23 +5,35 @@ use std::fs;
 
 use anyhow::{Context, Result};
 use fakecloud::Scope;
-use harness::{Env, repository};
+use harness::{Env, OperatorOptions, repository};
 
 use crate::support::{CLIENT, DIRECTORY, SECRET, SOON, VARIABLE};
 
 /// The file with the test's namespace in place of `tenants`.
-fn example(env: &Env, file: &str) -> Result<String> {
+pub fn example(env: &Env, file: &str) -> Result<String> {
     let path = repository().join("examples").join(file);
     let text = fs::read_to_string(&path).with_context(|| file.to_owned())?;
     let namespace = &env.namespace;
+    let operator = format!("namespace: {}", env.operator_namespace);
     Ok(text
+        .replace("namespace: tenant-kms-system", &operator)
         .replace("namespace: tenants", &format!("namespace: {namespace}"))
         .replace("tenants/", &format!("{namespace}/")))
 }
 
 async fn active(env: &Env, folder: &str, files: &[(&str, &str)]) -> Result<()> {
+    active_with(env, env.operator_options(), folder, files).await
+}
+
+/// Applies the tenants and waits for each to be Ready.
+pub async fn active_with(
+    env: &Env,
+    options: OperatorOptions,
+    folder: &str,
+    files: &[(&str, &str)],
+) -> Result<()> {
     env.write_config(&example(env, &format!("{folder}/operator-config.yaml"))?);
-    let _operator = env.operator().await?;
+    let _operator = env.spawn(options).await?;
     for (file, tenant) in files {
         let applied = env
             .apply(&example(env, &format!("{folder}/{file}"))?)

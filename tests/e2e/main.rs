@@ -11,6 +11,7 @@ mod examples;
 mod faults;
 mod forged;
 mod granted;
+mod identities;
 mod lifecycle;
 mod malformed;
 mod ownership;

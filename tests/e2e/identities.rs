@@ -1,0 +1,163 @@
+//! Every identity that a tenant may have, with real tokens of the control plane that the fake
+//! cloud verifies: what works, what is refused in which words, and what is heard when trust ends.
+
+mod account;
+mod examples;
+mod lent;
+mod own;
+mod revoked;
+mod tokens;
+
+use anyhow::{Context, Result};
+use fakecloud::{Application, Scope, Vault};
+use harness::{Env, Output};
+use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
+use k8s_openapi::api::core::v1::ServiceAccount;
+use kube::Api;
+use kube::api::PostParams;
+use serde_json::Value;
+
+use crate::support::{CLIENT, DIRECTORY, SOON};
+
+const AUDIENCE: &str = "api://AzureADTokenExchange";
+const KEY: &str = "https://acme-kv.vault.azure.net/keys/tenant-wrapping-key";
+
+/// A customer who granted its application access and has not said yet what that trusts.
+struct Town {
+    env: Env,
+    app: Application,
+    vault: Vault,
+    issuer: String,
+}
+
+impl Town {
+    async fn new(name: &str) -> Result<Self> {
+        Self::of(Env::new(name).await?).await
+    }
+
+    async fn of(env: Env) -> Result<Self> {
+        let discovery = ["get", "--raw", "/.well-known/openid-configuration"];
+        let discovery = env.control.kubectl(&discovery).await?.success()?;
+        let discovery: Value = serde_json::from_str(&discovery)?;
+        let issuer = discovery["issuer"].as_str().context("an issuer")?;
+        env.cloud.trust_issuer(issuer, env.control.jwks().await?);
+        let directory = env.cloud.directory(DIRECTORY);
+        let app = directory.application(CLIENT);
+        let vault = env.cloud.vault("acme-kv", &directory);
+        vault.create_key("tenant-wrapping-key");
+        vault.grant(app.principal(), Scope::Vault);
+        Ok(Self {
+            issuer: issuer.to_owned(),
+            env,
+            app,
+            vault,
+        })
+    }
+
+    /// The subject of a `ServiceAccount` of the tenants' namespace.
+    fn subject(&self, account: &str) -> String {
+        format!("system:serviceaccount:{}:{account}", self.env.namespace)
+    }
+
+    fn trust(&self, subject: &str) {
+        self.app.federate(&self.issuer, subject, AUDIENCE);
+    }
+
+    /// A token of a `ServiceAccount`, as a kubelet would project it.
+    async fn token(&self, namespace: &str, account: &str, audience: &str) -> Result<String> {
+        let accounts: Api<ServiceAccount> = Api::namespaced(self.env.client().await?, namespace);
+        let request = TokenRequest {
+            spec: TokenRequestSpec {
+                audiences: vec![audience.to_owned()],
+                expiration_seconds: Some(3600),
+                ..TokenRequestSpec::default()
+            },
+            ..TokenRequest::default()
+        };
+        let granted = accounts
+            .create_token_request(account, &PostParams::default(), &request)
+            .await?;
+        Ok(granted.status.context("a token")?.token)
+    }
+
+    /// Runs the `kubectl` commands that a message ends with, word for word, as an administrator.
+    async fn run(&self, message: &str) -> Result<()> {
+        let from = message.find("kubectl ").context("no command")?;
+        let config = self.env.control.kubeconfig().display().to_string();
+        for command in message[from..].split(" && ") {
+            let words = shell_words(command);
+            let words: Vec<&str> = words.iter().skip(1).map(String::as_str).collect();
+            let config = std::path::PathBuf::from(&config);
+            let output: Output = self.env.control.kubectl_as(&config, &words).await?;
+            output.success().with_context(|| command.to_owned())?;
+        }
+        Ok(())
+    }
+
+    /// Asks for another try.
+    async fn ask(&self, tenant: &str) -> Result<()> {
+        let stamp = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)?
+            .as_nanos();
+        let request = format!("tenantkms.dev/verify-requested-at={stamp}");
+        let annotate = ["annotate", "tkms", tenant, &request, "--overwrite"];
+        self.env.kubectl(&annotate).await?.success().map(drop)
+    }
+
+    /// Asks for another try and waits for the tenant to be Active.
+    async fn retried(&self, tenant: &str) -> Result<Value> {
+        self.ask(tenant).await?;
+        self.active(tenant).await
+    }
+
+    async fn active(&self, tenant: &str) -> Result<Value> {
+        self.env
+            .wait_condition(tenant, "Active", "True", Some("Verified"), 2 * SOON)
+            .await
+    }
+
+    /// Asks for a try and waits until the tenant was refused for this reason with this in the message, and gives it.
+    async fn refused(&self, tenant: &str, reason: &str, hint: &str) -> Result<String> {
+        let what = format!("{reason} with {hint:?}");
+        self.ask(tenant).await?;
+        let refused = |object: &Value| {
+            let error = &object["status"]["lastVerifyError"];
+            let message = error["message"].as_str().unwrap_or_default();
+            error["reason"] == reason && message.contains(hint)
+        };
+        let object = self.env.wait(tenant, &what, 2 * SOON, refused).await?;
+        let message = &object["status"]["lastVerifyError"]["message"];
+        Ok(message.as_str().unwrap_or_default().to_owned())
+    }
+
+    fn sent(&self) -> usize {
+        self.env.cloud.count("*", "*")
+    }
+}
+
+/// A tenant on the customer's key; `azure` is the content of the flow mapping `spec.azure`.
+fn tenant(name: &str, azure: &str) -> String {
+    let azure = if azure.is_empty() {
+        String::new()
+    } else {
+        format!("  azure: {{ {azure} }}\n")
+    };
+    format!(
+        "apiVersion: tenantkms.dev/v1alpha1\nkind: TenantKms\nmetadata: {{ name: {name} }}\n\
+         spec:\n  provider: azure\n  kmsKeyRef: {KEY}\n  verify: {{ interval: 5s, proofTTL: 1m \
+         }}\n{azure}"
+    )
+}
+
+/// `spec.azure` of the customer's application with something to prove it.
+fn application(proof: &str) -> String {
+    format!("tenantId: {DIRECTORY}, clientId: {CLIENT}{proof}")
+}
+
+/// A command line as a shell splits it; nothing here is quoted but whole words.
+fn shell_words(command: &str) -> Vec<String> {
+    command
+        .split_whitespace()
+        .map(|word| word.replace('\'', ""))
+        .collect()
+}
