@@ -6,6 +6,8 @@ pub mod crd;
 pub mod explain;
 pub mod logs;
 mod manifest;
+#[cfg(feature = "azure")]
+pub mod onboard;
 pub mod operator;
 pub mod verify_file;
 
@@ -29,6 +31,12 @@ enum Command {
     Crd,
     /// Prove the key of a TenantKms manifest without a cluster.
     Verify(verify_file::Args),
+    /// Print what a customer runs to let the platform use a key, and the manifest to apply.
+    #[cfg(feature = "azure")]
+    Onboard {
+        #[command(subcommand)]
+        command: OnboardCommand,
+    },
     /// Say what a reason means and how to fix it.
     Explain(explain::Args),
     /// Look after the operator's configuration file.
@@ -36,6 +44,13 @@ enum Command {
         #[command(subcommand)]
         command: ConfigCommand,
     },
+}
+
+#[cfg(feature = "azure")]
+#[derive(Debug, Subcommand)]
+enum OnboardCommand {
+    /// A key in Azure Key Vault or Managed HSM.
+    Azure(onboard::Args),
 }
 
 #[derive(Debug, Subcommand)]
@@ -49,6 +64,10 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Operator(args) => operator::run(args).await,
         Command::Crd => crd::run(),
         Command::Verify(args) => verify_file::run(args).await,
+        #[cfg(feature = "azure")]
+        Command::Onboard {
+            command: OnboardCommand::Azure(args),
+        } => onboard::run(&args),
         Command::Explain(args) => explain::run(args),
         Command::Config {
             command: ConfigCommand::Check(args),

@@ -17,10 +17,11 @@ mod transport;
 
 pub use federation::Own;
 pub use plan::{Plan, plan};
+pub use subject::quoted;
 pub use transport::Transport;
 
 /// 8-4-4-4-12 hexadecimal digits.
-fn is_guid(text: &str) -> bool {
+pub fn is_guid(text: &str) -> bool {
     text.len() == 36
         && text.bytes().enumerate().all(|(i, b)| match i {
             8 | 13 | 18 | 23 => b == b'-',

@@ -1,0 +1,241 @@
+//! `tenant-kms onboard azure`: the exact commands that a customer runs to let the platform use a
+//! key, and the manifest that the platform applies. It calls nobody, and neither asks for nor
+//! prints a secret; every value is checked before it is put into a command.
+
+mod azure;
+mod manifest;
+
+use std::process::ExitCode;
+
+use crate::policy::is_variable_name;
+use crate::policy::pattern::is_dns_name;
+use crate::provider::TenantId;
+use crate::provider::azure::is_guid;
+use crate::provider::azure::keyref::KeyRef;
+
+/// Print the customer's commands and the platform's manifest for a key in Azure
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// The key's address: `https://VAULT.vault.azure.net/keys/NAME`, with /VERSION to pin one
+    #[arg(long, value_name = "URL")]
+    key: String,
+    /// How the platform proves who it is
+    #[arg(long, value_enum, default_value_t = Identity::Workload)]
+    identity: Identity,
+    /// The customer's directory, for an application there; without it the operator's own identity
+    /// is used
+    #[arg(long, value_name = "GUID")]
+    tenant_id: Option<String>,
+    /// The application, or without --tenant-id the operator's own identity: its client id
+    #[arg(long, value_name = "GUID")]
+    client_id: String,
+    /// Whose tokens the application shall trust: the operator's `ServiceAccount`, or one in the
+    /// tenant's namespace, which then is the tenant's own
+    #[arg(long, value_name = "NS/NAME")]
+    service_account: Option<String>,
+    /// The cluster's OIDC issuer: az aks show --query oidcIssuerProfile.issuerUrl
+    #[arg(long, value_name = "URL")]
+    issuer: Option<String>,
+    /// The variable that a client secret is read from
+    #[arg(long, value_name = "NAME", default_value = "AZURE_KC_CLIENT_SECRET")]
+    secret_variable: String,
+    /// The tenant's namespace and name; the name is the vault's when absent
+    #[arg(long, value_name = "NS/NAME")]
+    tenant: Option<String>,
+    #[arg(short, long, value_enum, default_value_t = Output::All)]
+    output: Output,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Identity {
+    /// The token of a Kubernetes `ServiceAccount`, exchanged
+    Workload,
+    /// A user-assigned managed identity of the nodes; reaches its own directory only
+    Managed,
+    /// An application's client secret
+    Secret,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Output {
+    /// A shell script: the customer's part, then the platform's
+    All,
+    /// The customer's part alone
+    Commands,
+    /// The manifest alone
+    Manifest,
+}
+
+/// Everything checked.
+#[derive(Debug)]
+struct Plan {
+    key: KeyRef,
+    /// As it was given: the manifest shows the customer's own spelling.
+    key_url: String,
+    tenant: TenantId,
+    client: String,
+    who: Who,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Who {
+    /// The platform's own identity, which the customer only grants.
+    Own { managed: bool },
+    /// An application in the customer's directory with a client secret.
+    Secret { directory: String, variable: String },
+    /// An application that trusts this cluster.
+    Federated {
+        directory: String,
+        issuer: String,
+        subject: String,
+        /// Of the tenant's own `ServiceAccount`; `None` is the operator's.
+        lent: Option<String>,
+    },
+}
+
+/// Exit code 2: an argument is wrong, and nothing was printed.
+pub fn run(args: &Args) -> ExitCode {
+    match text(args) {
+        Ok(text) => {
+            print!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(problem) => {
+            eprintln!("{problem}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn text(args: &Args) -> Result<String, String> {
+    let plan = plan(args)?;
+    let manifest = || manifest::yaml(&plan).map_err(|error| format!("no manifest: {error}"));
+    Ok(match args.output {
+        Output::Commands => azure::customer(&plan),
+        Output::Manifest => manifest()?,
+        Output::All => azure::customer(&plan) + "\n" + &azure::platform(&plan, &manifest()?),
+    })
+}
+
+fn plan(args: &Args) -> Result<Plan, String> {
+    let key = KeyRef::parse(&args.key, &[], None).map_err(|failure| {
+        let message = failure.message.replace("spec.kmsKeyRef", "--key");
+        format!("{}: {message}", failure.reason.name())
+    })?;
+    let client = guid("--client-id", &args.client_id)?;
+    let directory = args.tenant_id.as_deref();
+    let directory = directory.map(|id| guid("--tenant-id", id)).transpose()?;
+    let tenant = match &args.tenant {
+        Some(text) => tenant(text)?,
+        None => TenantId::new("tenants", key.host.split('.').next().unwrap_or_default()),
+    };
+    let trust = args.service_account.is_some() || args.issuer.is_some();
+    let who = match (args.identity, directory) {
+        (Identity::Managed, Some(_)) => {
+            return Err(
+                "--identity managed goes without --tenant-id: a managed identity reaches only \
+                 vaults of its own directory. For another one use --identity workload"
+                    .to_owned(),
+            );
+        }
+        (Identity::Secret, None) => {
+            return Err(
+                "--identity secret needs --tenant-id, the directory of the application: az \
+                 account show --query tenantId --output tsv"
+                    .to_owned(),
+            );
+        }
+        (Identity::Managed | Identity::Secret, _) | (Identity::Workload, None) if trust => {
+            return Err(
+                "--service-account and --issuer make an application trust this cluster: they go \
+                 with --identity workload and --tenant-id"
+                    .to_owned(),
+            );
+        }
+        (Identity::Managed, None) => Who::Own { managed: true },
+        (Identity::Workload, None) => Who::Own { managed: false },
+        (Identity::Secret, Some(directory)) => {
+            if !is_variable_name(&args.secret_variable) {
+                return Err(
+                    "--secret-variable is not the NAME of a variable. It is not repeated here, \
+                     because it may be a secret"
+                        .to_owned(),
+                );
+            }
+            Who::Secret {
+                directory,
+                variable: args.secret_variable.clone(),
+            }
+        }
+        (Identity::Workload, Some(directory)) => federated(args, directory, &tenant)?,
+    };
+    Ok(Plan {
+        key,
+        key_url: args.key.clone(),
+        tenant,
+        client,
+        who,
+    })
+}
+
+fn federated(args: &Args, directory: String, tenant: &TenantId) -> Result<Who, String> {
+    let (Some(account), Some(issuer)) = (&args.service_account, &args.issuer) else {
+        return Err(
+            "--identity workload with --tenant-id needs --service-account NS/NAME and --issuer \
+             URL: az aks show --resource-group '<group>' --name '<cluster>' --query \
+             oidcIssuerProfile.issuerUrl --output tsv"
+                .to_owned(),
+        );
+    };
+    let account = account.split_once('/').filter(|(namespace, name)| {
+        is_dns_name(namespace) && !namespace.contains('.') && is_dns_name(name)
+    });
+    let (namespace, name) =
+        account.ok_or("--service-account is written NAMESPACE/NAME, as in the cluster")?;
+    if !is_issuer(issuer) {
+        return Err(
+            "--issuer is not the address of an issuer: https, a host, no user, query or fragment. \
+             It must be exactly what the tokens say, a last slash included: kubectl get --raw \
+             /.well-known/openid-configuration"
+                .to_owned(),
+        );
+    }
+    Ok(Who::Federated {
+        directory,
+        issuer: issuer.clone(),
+        subject: format!("system:serviceaccount:{namespace}:{name}"),
+        lent: (namespace == tenant.namespace).then(|| name.to_owned()),
+    })
+}
+
+fn guid(option: &str, text: &str) -> Result<String, String> {
+    if is_guid(text) {
+        Ok(text.to_ascii_lowercase())
+    } else {
+        Err(format!(
+            "{option} is not a GUID, as in aaaabbbb-cccc-dddd-eeee-ffff00001111"
+        ))
+    }
+}
+
+fn tenant(text: &str) -> Result<TenantId, String> {
+    let parts = text.split_once('/').filter(|(namespace, name)| {
+        is_dns_name(namespace) && !namespace.contains('.') && is_dns_name(name) && name.len() <= 63
+    });
+    let (namespace, name) = parts.ok_or("--tenant is written NAMESPACE/NAME, NAME at most 63")?;
+    Ok(TenantId::new(namespace, name))
+}
+
+/// learn.microsoft.com, "Workload identity federation": the issuer is compared as it is written,
+/// at most 600 characters.
+fn is_issuer(text: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~/:".contains(&b);
+    text.starts_with("https://")
+        && text.len() <= 600
+        && text.bytes().all(plain)
+        && url::Url::parse(text).is_ok_and(|url| url.host_str().is_some())
+}
+
+#[cfg(test)]
+#[path = "onboard/tests.rs"]
+mod tests;

@@ -1,0 +1,69 @@
+//! The manifest to apply: the types' own form, so that it cannot drift from what the API takes.
+
+use serde_json::{Value, json};
+
+use super::{Plan, Who};
+use crate::api::{AzureSpec, ClientSecret, ManagedIdentity, ProviderKind, TenantKmsSpec};
+
+/// A `TenantKms`, and before it the `ServiceAccount` that is the tenant's own.
+pub fn yaml(plan: &Plan) -> Result<String, serde_yaml_ng::Error> {
+    let tenant = &plan.tenant;
+    let mut documents = Vec::new();
+    if let Who::Federated {
+        lent: Some(name), ..
+    } = &plan.who
+    {
+        documents.push(json!({
+            "apiVersion": "v1", "kind": "ServiceAccount",
+            "metadata": {
+                "name": name, "namespace": tenant.namespace,
+                "labels": { "tenantkms.dev/tenant": tenant.name },
+            },
+        }));
+    }
+    documents.push(json!({
+        "apiVersion": "tenantkms.dev/v1alpha1", "kind": "TenantKms",
+        "metadata": { "name": tenant.name, "namespace": tenant.namespace },
+        "spec": spec(plan),
+    }));
+    let documents: Result<Vec<_>, _> = documents.iter().map(serde_yaml_ng::to_string).collect();
+    Ok(documents?.join("---\n"))
+}
+
+fn spec(plan: &Plan) -> Value {
+    let client = Some(plan.client.clone());
+    let azure = match &plan.who {
+        Who::Own { managed: false } => None,
+        Who::Own { managed: true } => Some(AzureSpec {
+            managed_identity: Some(ManagedIdentity {
+                client_id: client,
+                ..ManagedIdentity::default()
+            }),
+            ..AzureSpec::default()
+        }),
+        Who::Secret {
+            directory,
+            variable,
+        } => Some(AzureSpec {
+            tenant_id: Some(directory.clone()),
+            client_id: client,
+            client_secret: Some(ClientSecret {
+                env_var: Some(variable.clone()),
+                ..ClientSecret::default()
+            }),
+            ..AzureSpec::default()
+        }),
+        Who::Federated {
+            directory, lent, ..
+        } => Some(AzureSpec {
+            tenant_id: Some(directory.clone()),
+            client_id: client,
+            service_account_name: lent.clone(),
+            ..AzureSpec::default()
+        }),
+    };
+    json!(TenantKmsSpec {
+        azure,
+        ..TenantKmsSpec::new(ProviderKind::Azure, &plan.key_url)
+    })
+}
