@@ -91,14 +91,21 @@ func (a *authority) issue(subject pkix.Name, usage x509.ExtKeyUsage, names []str
 
 // client issues a client certificate for a member of system:masters.
 func (a *authority) client(name string) (pair, error) {
-	subject := pkix.Name{CommonName: name, Organization: []string{"system:masters"}}
+	return a.clientOf(name, "system:masters")
+}
+
+func (a *authority) clientOf(name, group string) (pair, error) {
+	subject := pkix.Name{CommonName: name, Organization: []string{group}}
 	return a.issue(subject, x509.ExtKeyUsageClientAuth, nil, nil)
 }
 
-// server issues the API server's certificate.
-func (a *authority) server() (pair, error) {
+// server issues the certificate of the API server, and of a node's kubelet.
+func (a *authority) server(node string) (pair, error) {
 	names := []string{"localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"}
 	ips := []net.IP{net.IPv4(127, 0, 0, 1), net.IPv4(10, 0, 0, 1)}
+	if address := net.ParseIP(node); address != nil {
+		ips = append(ips, address)
+	}
 	return a.issue(pkix.Name{CommonName: "kube-apiserver"}, x509.ExtKeyUsageServerAuth, names, ips)
 }
 

@@ -1,6 +1,7 @@
 package main
 
-// What each component is started with. Nothing here listens beyond loopback.
+// What each component of the control plane is started with. Without a node
+// nothing here listens beyond loopback.
 
 import (
 	"fmt"
@@ -58,7 +59,7 @@ func reservePorts() (p ports, err error) {
 func url(scheme string, port int) string { return fmt.Sprintf("%s://127.0.0.1:%d", scheme, port) }
 
 // arguments gives a component's command line; files are in dir (see prepare).
-func arguments(name, dir string, p ports) []string {
+func arguments(name, dir string, p ports, n node) []string {
 	file := func(name string) string { return filepath.Join(dir, name) }
 	switch name {
 	case etcd:
@@ -70,9 +71,8 @@ func arguments(name, dir string, p ports) []string {
 			"--initial-cluster=controlplane=" + peer, "--socket-reuse-port",
 		}
 	case apiServer:
-		return []string{
+		return append([]string{
 			"--etcd-servers=" + url("http", p.etcd),
-			"--bind-address=127.0.0.1", "--advertise-address=127.0.0.1", "--endpoint-reconciler-type=none",
 			fmt.Sprintf("--secure-port=%d", p.api), "--permit-port-sharing",
 			"--client-ca-file=" + file("ca.crt"),
 			"--tls-cert-file=" + file("server.crt"), "--tls-private-key-file=" + file("server.key"),
@@ -80,34 +80,34 @@ func arguments(name, dir string, p ports) []string {
 			"--api-audiences=https://kubernetes.default.svc",
 			"--service-account-key-file=" + file("sa.pub"),
 			"--service-account-signing-key-file=" + file("sa.key"),
-			"--authorization-mode=RBAC", "--service-cluster-ip-range=10.0.0.0/24",
-			// Pods never run here, so nothing needs a token mounted into them.
-			"--disable-admission-plugins=ServiceAccount",
+			"--service-cluster-ip-range=10.0.0.0/24",
 			"--audit-policy-file=" + file("audit-policy.yaml"), "--audit-log-path=" + file("audit.log"),
 			"--audit-log-format=json", "--audit-log-mode=blocking",
 			"--audit-log-maxsize=2000", "--profiling=false",
-		}
-	default:
+		}, n.apiServer(file)...)
+	case controllerManager:
 		return []string{
 			"--kubeconfig=" + file("controller-manager.kubeconfig"),
 			"--bind-address=127.0.0.1", fmt.Sprintf("--secure-port=%d", p.manager), "--permit-port-sharing",
 			"--tls-cert-file=" + file("server.crt"), "--tls-private-key-file=" + file("server.key"),
 			"--service-account-private-key-file=" + file("sa.key"), "--root-ca-file=" + file("ca.crt"),
-			"--use-service-account-credentials", "--leader-elect=false", "--controllers=" + controllers,
+			"--use-service-account-credentials", "--leader-elect=false", "--controllers=" + n.controllers(),
 			// Tests wait for these controllers; the usual 20 per second would show.
 			"--kube-api-qps=200", "--kube-api-burst=400", "--profiling=false",
 		}
+	default:
+		return n.arguments(name, file)
 	}
 }
 
 // prepare writes every file the components read and the administrator's
 // kubeconfig, and returns what is needed to talk to the API server.
-func prepare(dir string, p ports) (ca []byte, admin pair, err error) {
+func prepare(dir string, p ports, n node) (ca []byte, admin pair, err error) {
 	authority, err := newAuthority()
 	if err != nil {
 		return nil, pair{}, err
 	}
-	server, err := authority.server()
+	server, err := authority.server(n.address)
 	if err != nil {
 		return nil, pair{}, err
 	}
@@ -138,5 +138,5 @@ func prepare(dir string, p ports) (ca []byte, admin pair, err error) {
 			return nil, pair{}, err
 		}
 	}
-	return authority.pem, admin, nil
+	return authority.pem, admin, n.prepare(dir, authority, admin, api)
 }

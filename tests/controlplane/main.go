@@ -1,6 +1,6 @@
-// Command controlplane is a whole Kubernetes control plane in one program, for
-// tests and the demo: etcd, kube-apiserver, kube-controller-manager, kubectl
-// and helm from their own sources, a supervisor that owns them (`up`) and a
+// Command controlplane is a whole Kubernetes cluster in one program, for tests
+// and the demo: etcd, kube-apiserver, kube-controller-manager, kubectl, helm and
+// what a node needs from their own sources, a supervisor that owns them (`up`) and a
 // leash for any other process (`guard`). Linux only (parent-death signals).
 // It must never listen beyond loopback and never leave a process behind.
 package main
@@ -15,8 +15,10 @@ import (
 
 const usage = `usage: controlplane COMMAND [ARGS]
   up --dir DIR [--rm]                              a control plane, until stdin ends
+     [--node ADDRESS --node-cgroup NAME]           with a node for pods
   guard [--log FILE] [--pid-file FILE] -- CMD ...  CMD, until stdin ends
-  etcd | kube-apiserver | kube-controller-manager | kubectl | helm  the tool itself
+  etcd | kube-apiserver | kube-controller-manager | kube-scheduler | kube-proxy |
+  kubelet | kubectl | helm                         the tool itself
 
 A tool that is found in the folder $KUBEBUILDER_ASSETS is used instead of the
 one built in.`

@@ -9,10 +9,13 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -23,6 +26,7 @@ const startLimit = 3 * time.Minute
 type plane struct {
 	dir, self string
 	ports     ports
+	node      node
 	api       *http.Client // as administrator
 	running   map[string]*component
 }
@@ -33,7 +37,7 @@ type component struct {
 	expected atomic.Bool
 }
 
-func newPlane(dir string) (*plane, error) {
+func newPlane(dir string, n node) (*plane, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -42,7 +46,7 @@ func newPlane(dir string) (*plane, error) {
 	if err != nil {
 		return nil, err
 	}
-	ca, admin, err := prepare(dir, reserved)
+	ca, admin, err := prepare(dir, reserved, n)
 	if err != nil {
 		return nil, err
 	}
@@ -57,7 +61,7 @@ func newPlane(dir string) (*plane, error) {
 		DisableKeepAlives: true, // a restarted server must not be met through an old connection
 	}
 	return &plane{
-		dir: dir, self: self, ports: reserved, running: map[string]*component{},
+		dir: dir, self: self, ports: reserved, node: n, running: map[string]*component{},
 		api: &http.Client{Transport: transport, Timeout: 10 * time.Second},
 	}, nil
 }
@@ -85,7 +89,11 @@ func (p *plane) launch(name string) (*component, error) {
 		return nil, err
 	}
 	defer log.Close() // the child has its own
-	cmd := exec.Command(p.self, append([]string{name}, arguments(name, p.dir, p.ports)...)...)
+	args := arguments(name, p.dir, p.ports, p.node)
+	cmd := exec.Command(p.self, append([]string{name}, args...)...)
+	if name == containerd {
+		cmd = exec.Command(name, args...) // the machine's own
+	}
 	cmd.Dir, cmd.Stdout, cmd.Stderr = p.dir, log, log
 	// Nothing of the caller's: no proxy may come between the components.
 	cmd.Env = []string{
@@ -129,11 +137,16 @@ func (p *plane) start(ctx context.Context, name string) (ready bool, err error) 
 			return false, nil
 		}
 		return true, p.await(ctx, c, p.server()+"/readyz")
+	case containerd:
+		return true, p.await(ctx, c, p.node.health(name))
 	default:
 		if !p.alive(apiServer) {
 			return false, nil
 		}
-		return true, p.await(ctx, c, url("https", p.ports.manager)+"/healthz")
+		if name == controllerManager {
+			return true, p.await(ctx, c, url("https", p.ports.manager)+"/healthz")
+		}
+		return true, p.await(ctx, c, p.node.health(name))
 	}
 }
 
@@ -158,7 +171,15 @@ func (p *plane) await(ctx context.Context, c *component, address string) error {
 	}
 }
 
+// get wants an answer of 200, or of a socket that somebody listens on it.
 func (p *plane) get(ctx context.Context, address string) error {
+	if path, found := strings.CutPrefix(address, "unix://"); found {
+		connection, err := net.Dial("unix", path)
+		if err != nil {
+			return err
+		}
+		return connection.Close()
+	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return err
@@ -186,9 +207,9 @@ func (p *plane) stop(name string) error {
 // stopAll kills the clients before what they talk to.
 func (p *plane) stopAll() error {
 	var all error
-	for i := len(startOrder) - 1; i >= 0; i-- {
-		if p.alive(startOrder[i]) {
-			all = errors.Join(all, p.stop(startOrder[i]))
+	for _, name := range slices.Backward(p.node.order()) {
+		if p.alive(name) {
+			all = errors.Join(all, p.stop(name))
 		}
 	}
 	return all

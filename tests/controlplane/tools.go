@@ -4,6 +4,7 @@ package main
 // os.Args, so the caller has removed this program's own name from there.
 
 import (
+	"context"
 	"errors"
 	"os"
 
@@ -16,6 +17,9 @@ import (
 	"k8s.io/kubectl/pkg/cmd/util"
 	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
 	controllermanager "k8s.io/kubernetes/cmd/kube-controller-manager/app"
+	proxyapp "k8s.io/kubernetes/cmd/kube-proxy/app"
+	schedulerapp "k8s.io/kubernetes/cmd/kube-scheduler/app"
+	kubeletapp "k8s.io/kubernetes/cmd/kubelet/app"
 )
 
 var tools = map[string]func(){
@@ -23,6 +27,11 @@ var tools = map[string]func(){
 	"kube-apiserver": func() { os.Exit(cli.Run(apiserver.NewAPIServerCommand())) },
 	"kube-controller-manager": func() {
 		os.Exit(cli.Run(controllermanager.NewControllerManagerCommand()))
+	},
+	"kube-scheduler": func() { os.Exit(cli.Run(schedulerapp.NewSchedulerCommand())) },
+	"kube-proxy":     func() { os.Exit(cli.Run(proxyapp.NewProxyCommand())) },
+	"kubelet": func() {
+		os.Exit(cli.Run(kubeletapp.NewKubeletCommand(context.Background())))
 	},
 	"kubectl": func() {
 		if err := cli.RunNoErrOutput(kubectlcmd.NewDefaultKubectlCommand()); err != nil {

@@ -30,6 +30,9 @@ type answer struct {
 func up(args []string) (code int, err error) {
 	flags := flag.NewFlagSet("up", flag.ContinueOnError)
 	dir := flags.String("dir", "", "folder for data, certificates, logs and kubeconfig; new or empty")
+	var n node
+	flags.StringVar(&n.address, "node", "", "run pods too, on a node with this address, in namespaces of its own")
+	flags.StringVar(&n.cgroup, "node-cgroup", "", "the cgroup that the node's pods are in; it exists")
 	remove := flags.Bool("rm", false, "remove the folder at the end")
 	if flags.Parse(args) != nil {
 		return 2, nil // flag has told why
@@ -55,7 +58,7 @@ func up(args []string) (code int, err error) {
 		cancel()
 	}()
 
-	p, err := newPlane(folder)
+	p, err := newPlane(folder, n)
 	if err != nil {
 		return 1, err
 	}
@@ -107,7 +110,7 @@ func emptyFolder(path string) (string, error) {
 // bring starts everything and waits until a ServiceAccount is there, which is
 // when a client can begin to work.
 func (p *plane) bring(ctx context.Context) error {
-	for _, name := range startOrder {
+	for _, name := range p.node.order() {
 		if _, err := p.start(ctx, name); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
@@ -132,7 +135,7 @@ func (p *plane) ready() map[string]any {
 // obey runs one command: `stop NAME` or `start NAME`.
 func (p *plane) obey(ctx context.Context, line string) answer {
 	verb, name, _ := strings.Cut(strings.TrimSpace(line), " ")
-	if !slices.Contains(startOrder, name) || (verb != "stop" && verb != "start") {
+	if !slices.Contains(p.node.order(), name) || (verb != "stop" && verb != "start") {
 		return answer{Error: fmt.Sprintf("not a command: %q", line)}
 	}
 	a := answer{Component: name}
