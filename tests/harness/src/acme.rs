@@ -1,8 +1,20 @@
-//! The customers' side: two directories' worth of Azure, made as docs/onboard-azure.md says, and
-//! what the customer of the story does with it. Only the loopback cloud is ever spoken to.
+//! The customers' side of the examples: two directories' worth of Azure, made as
+//! docs/onboard-azure.md says, and what the customer of the story does with it. Only the loopback
+//! cloud is ever spoken to.
 
+use std::fs;
+
+use anyhow::{Context, Result};
 use fakecloud::{Effect, FakeCloud, Fault, FaultId, Key, Scope, Vault};
-use harness::Env;
+use serde_json::{Map, Value};
+
+use crate::{Env, repository};
+
+/// The operator's configuration is that of both examples.
+const CONFIGURATIONS: [&str; 2] = [
+    "examples/azure-client-secret/operator-config.yaml",
+    "examples/azure-managed-identity/operator-config.yaml",
+];
 
 /// As in examples/azure-client-secret/tenant.yaml.
 const DIRECTORY: &str = "aaaabbbb-cccc-dddd-eeee-ffff00001111";
@@ -20,8 +32,9 @@ pub struct Acme {
 }
 
 impl Acme {
-    /// Gives both customers what the examples name, and the operator the secret.
-    pub fn onboard(env: &Env) -> Self {
+    /// Gives both customers what the examples name, and the operator their configuration and the
+    /// secret.
+    pub fn onboard(env: &Env) -> Result<Self> {
         let cloud = &env.cloud;
         let directory = cloud.directory(DIRECTORY);
         let application = directory.application(APPLICATION);
@@ -37,11 +50,12 @@ impl Acme {
         birch.create_key(KEY);
         let machine = cloud.imds().system_assigned(&directory);
         birch.grant(&machine, Scope::Vault);
-        Self {
+        env.write_config(&configuration()?);
+        Ok(Self {
             vault,
             key,
             principal,
-        }
+        })
     }
 
     pub fn take_role(&self) {
@@ -56,4 +70,13 @@ impl Acme {
     pub fn hang(&self, cloud: &FakeCloud) -> FaultId {
         cloud.fault(Fault::on(&self.vault.host(), Effect::Hang))
     }
+}
+
+fn configuration() -> Result<String> {
+    let mut all = Map::new();
+    for path in CONFIGURATIONS {
+        let text = fs::read_to_string(repository().join(path)).with_context(|| path.to_owned())?;
+        all.extend(serde_yaml_ng::from_str::<Map<String, Value>>(&text)?);
+    }
+    Ok(serde_yaml_ng::to_string(&all)?)
 }

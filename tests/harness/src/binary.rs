@@ -36,15 +36,28 @@ pub fn binaries() -> Result<PathBuf> {
             lock.lock()
         })?;
         if !program.exists() {
-            build(&module, &program)?;
+            heartbeat::say("building the control plane from source: minutes, once");
+            build(&module, ".", &program)?;
         }
     }
     Ok(found.insert(program).clone())
 }
 
-fn build(module: &Path, program: &Path) -> Result<()> {
+/// The program that holds a pod's namespaces, built beside the control plane's.
+pub(crate) fn pause() -> Result<PathBuf> {
+    let program = binaries()?.with_file_name("pause");
+    if !program.exists() {
+        build(
+            &repository().join("tests/controlplane"),
+            "./pause",
+            &program,
+        )?;
+    }
+    Ok(program)
+}
+
+fn build(module: &Path, package: &str, program: &Path) -> Result<()> {
     let unfinished = program.with_extension("unfinished");
-    heartbeat::say("building the control plane from source: minutes, once");
     let status = heartbeat::with("building the control plane", || {
         Command::new("go")
             .args([
@@ -55,7 +68,7 @@ fn build(module: &Path, program: &Path) -> Result<()> {
                 LDFLAGS,
                 "-o",
             ])
-            .args([unfinished.as_os_str(), ".".as_ref()])
+            .args([unfinished.as_os_str(), package.as_ref()])
             .current_dir(module)
             .env("CGO_ENABLED", "0")
             .status()
@@ -83,8 +96,9 @@ fn cache() -> Result<PathBuf> {
 /// A hash over everything that decides what the program is.
 fn fingerprint(module: &Path) -> Result<String> {
     let mut files = Vec::new();
-    for entry in fs::read_dir(module).with_context(|| format!("read {}", module.display()))? {
-        let path = entry?.path();
+    let folder = fs::read_dir(module).with_context(|| format!("read {}", module.display()))?;
+    let paths: io::Result<Vec<_>> = folder.map(|entry| Ok(entry?.path())).collect();
+    for path in paths?.into_iter().chain([module.join("pause/main.go")]) {
         let name = path
             .file_name()
             .unwrap_or_default()

@@ -17,7 +17,7 @@ use tokio::sync::OnceCell;
 use tokio::task::spawn_blocking;
 
 use crate::supervisor::{Ready, Supervisor};
-use crate::{Output, binary, heartbeat, repository, tools};
+use crate::{Output, binary, heartbeat, node, repository, tools};
 
 /// A part of the control plane that can be killed and started again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,7 +50,30 @@ pub struct ControlPlane {
 impl ControlPlane {
     /// Starts one of its own, for a test that breaks it.
     pub async fn start() -> Result<Self> {
-        let control = spawn_blocking(|| {
+        let control = Self::spawn(Vec::new()).await?;
+        control.install_crds().await?;
+        Ok(control)
+    }
+
+    /// Starts one with a node for pods, whose cgroup is this one, and without the CRD: whoever
+    /// installs the chart gets it. See [`node`].
+    pub(crate) async fn start_with_node(cgroup: &str) -> Result<Self> {
+        let options = ["--node", node::ADDRESS, "--node-cgroup", cgroup];
+        let control = Self::spawn(options.map(String::from).to_vec()).await?;
+        let wait = [
+            "wait",
+            "node",
+            "--all",
+            "--for=condition=Ready",
+            "--timeout=60s",
+        ];
+        control.kubectl(&wait).await?.success()?;
+        Ok(control)
+    }
+
+    async fn spawn(options: Vec<String>) -> Result<Self> {
+        spawn_blocking(move || {
+            let options: Vec<_> = options.iter().map(String::as_str).collect();
             let program = binary::binaries()?;
             // The supervisor removes the folder, also when this process is killed.
             let dir = tempfile::Builder::new()
@@ -58,7 +81,7 @@ impl ControlPlane {
                 .tempdir()?
                 .keep();
             let (supervisor, ready) = heartbeat::with("starting a control plane", || {
-                Supervisor::start(&program, &dir)
+                Supervisor::start(&program, &dir, &options)
             })?;
             let pids = Mutex::new(ready.pids.clone());
             let supervisor_pid = supervisor.pid();
@@ -71,9 +94,7 @@ impl ControlPlane {
                 ready,
             })
         })
-        .await??;
-        control.install_crds().await?;
-        Ok(control)
+        .await?
     }
 
     /// The one that the tests of this process share. It ends with the process.

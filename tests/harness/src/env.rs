@@ -97,6 +97,22 @@ impl Env {
     }
 
     async fn make(control: Arc<ControlPlane>, names: Names, everywhere: bool) -> Result<Self> {
+        let mut env = Self::without_rights(control, names, everywhere).await?;
+        chart::apply(&env.control, &env.rights(), &[]).await?;
+        let folder = env.dir.path();
+        env.operator_kubeconfig = env
+            .control
+            .service_account_kubeconfig(&env.operator_namespace, chart::SERVICE_ACCOUNT, folder)
+            .await?;
+        Ok(env)
+    }
+
+    /// The namespaces, clouds and folder only: for an operator that somebody else installs.
+    pub(crate) async fn without_rights(
+        control: Arc<ControlPlane>,
+        names: Names,
+        everywhere: bool,
+    ) -> Result<Self> {
         let Names {
             namespace,
             records_namespace,
@@ -115,20 +131,9 @@ impl Env {
             };
             namespaces.create(&PostParams::default(), &new).await?;
         }
-        let rights = Installation {
-            name: &installation,
-            namespace: &operator_namespace,
-            records_namespace: &records_namespace,
-            watch_namespace: (!everywhere).then_some(&*namespace),
-        };
-        chart::apply(&control, &rights, &[]).await?;
-
         let dir = tempfile::Builder::new()
             .prefix(&format!("{namespace}-"))
             .tempdir()?;
-        let operator_kubeconfig = control
-            .service_account_kubeconfig(&operator_namespace, chart::SERVICE_ACCOUNT, dir.path())
-            .await?;
         let secret_dir = dir.path().join("secrets");
         fs::create_dir(&secret_dir)?;
         let env = Self {
@@ -143,7 +148,7 @@ impl Env {
             namespace,
             records_namespace,
             operator_namespace,
-            operator_kubeconfig,
+            operator_kubeconfig: PathBuf::new(),
             secret_dir,
             dir,
         };

@@ -3,12 +3,14 @@
 //! It must never listen beyond loopback, touch a process it did not start, or
 //! leave one behind, however the test ends.
 
+mod acme;
 mod binary;
 mod chart;
 mod control;
 mod env;
 mod guarded;
 mod heartbeat;
+pub mod node;
 mod object;
 mod operator;
 pub mod search;
@@ -17,6 +19,7 @@ mod tools;
 
 use std::path::{Path, PathBuf};
 
+pub use acme::Acme;
 pub use binary::binaries;
 pub use control::{Component, ControlPlane};
 pub use env::{Env, Names};

@@ -49,10 +49,12 @@ pub(crate) struct Answer {
 impl Supervisor {
     /// Starts a control plane in `dir`, which must be empty and which the
     /// supervisor removes at its end. Blocks until it is up.
-    pub(crate) fn start(program: &Path, dir: &Path) -> Result<(Self, Ready)> {
+    /// `options` are further ones of the supervisor.
+    pub(crate) fn start(program: &Path, dir: &Path, options: &[&str]) -> Result<(Self, Ready)> {
         let mut child = Command::new(program)
             .args(["up", "--rm", "--dir"])
             .arg(dir)
+            .args(options)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             // Ctrl-C is for whoever started us: the end of stdin tells it here.

@@ -5,13 +5,15 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
-use crate::stage::Stage;
+use crate::stage::{Scene, Stage};
 
 pub fn explain(stage: &Stage<'_>) -> Result<()> {
-    let env = &stage.env;
+    let Scene::Process { operator, env } = &stage.scene else {
+        bail!("`cargo xtask cluster up` keeps a cluster");
+    };
     let folder = env.dir.path();
     let kubeconfig = env.control.kubeconfig().display();
     let kubectl = folder.join("kubectl");
@@ -48,8 +50,8 @@ pub fn explain(stage: &Stage<'_>) -> Result<()> {
          curl --noproxy '*' {}/metrics\n  \
          tail -f {}\n\n\
          Be the customer (the loopback Azure's control API, {}):\n{}{}{}{}{}{}",
-        stage.operator.metrics_url(),
-        stage.operator.log_path().display(),
+        operator.metrics_url(),
+        operator.log_path().display(),
         env.cloud.control_url(),
         command("take the role away", vault("revoke")),
         command("give it back", vault("grant")),

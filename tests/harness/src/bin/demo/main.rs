@@ -2,7 +2,6 @@
 //! does, what `kubectl` then shows, and how long it took. Every step is checked. It must never touch
 //! another cluster, and leaves no process and no file behind, however it ends.
 
-mod azure;
 mod keep;
 mod outage;
 mod stage;
@@ -15,7 +14,8 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use stage::Stage;
+use harness::node::{self, Isolated};
+use stage::{Scene, Stage};
 use timeline::Timeline;
 
 /// Longer than anybody looks around.
@@ -29,11 +29,12 @@ enum End {
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let keep = match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [] => false,
-        ["--keep"] => true,
+    let (keep, cluster) = match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => (false, false),
+        ["--keep"] => (true, false),
+        ["--cluster"] => (false, true),
         _ => {
-            eprintln!("usage: demo [--keep]");
+            eprintln!("usage: demo [--keep | --cluster]");
             return ExitCode::from(2);
         }
     };
@@ -44,7 +45,11 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let result = runtime.block_on(run(keep));
+    let result = if cluster && !node::is_inside() {
+        runtime.block_on(in_namespaces(&args))
+    } else {
+        runtime.block_on(run(keep, cluster))
+    };
     // A control plane that was just being started ends here too.
     runtime.shutdown_timeout(Duration::from_mins(1));
     match result {
@@ -59,12 +64,26 @@ fn main() -> ExitCode {
     }
 }
 
-async fn run(keep: bool) -> Result<End> {
+/// Tells it in namespaces of its own, by this program started there.
+async fn in_namespaces(args: &[String]) -> Result<End> {
+    node::check_requirements()?;
+    // Nothing is downloaded in there.
+    tokio::task::spawn_blocking(harness::binaries).await??;
+    match Isolated::run(args).await? {
+        0 => Ok(End::Told),
+        code => Ok(End::Interrupted(code)),
+    }
+}
+
+async fn run(keep: bool, cluster: bool) -> Result<End> {
+    if cluster {
+        node::within_leash();
+    }
     let mut signals = Signals::new()?;
     let timeline = Timeline::start();
     // The future that loses is dropped, and everything it started with it.
     let told = tokio::select! {
-        told = tell(&timeline) => Some(told?),
+        told = tell(&timeline, cluster) => Some(told?),
         code = signals.next() => {
             timeline.say("interrupted: stopping everything");
             return Ok(End::Interrupted(code));
@@ -72,16 +91,23 @@ async fn run(keep: bool) -> Result<End> {
     };
     if let (true, Some(stage)) = (keep, told) {
         keep::explain(&stage)?;
+        let Scene::Process { operator, .. } = &stage.scene else {
+            return Ok(End::Told);
+        };
         tokio::select! {
-            gone = stage.operator.ended(LONG) => bail!("the operator ended by itself: {gone:?}"),
+            gone = operator.ended(LONG) => bail!("the operator ended by itself: {gone:?}"),
             _ = signals.next() => timeline.say("stopping everything"),
         }
     }
     Ok(End::Told)
 }
 
-async fn tell(timeline: &Timeline) -> Result<Stage<'_>> {
-    let stage = Stage::set(timeline).await?;
+async fn tell(timeline: &Timeline, cluster: bool) -> Result<Stage<'_>> {
+    let stage = if cluster {
+        Stage::set_cluster(timeline).await?
+    } else {
+        Stage::set(timeline).await?
+    };
     match story::tell(&stage).await {
         Ok(()) => Ok(stage),
         // A wait that was in vain has shown the log itself.
@@ -92,7 +118,7 @@ async fn tell(timeline: &Timeline) -> Result<Stage<'_>> {
         {
             Err(error)
         }
-        Err(error) => bail!("{error:#}\n{}", stage.operator_log()),
+        Err(error) => bail!("{error:#}\n{}", stage.operator_log().await),
     }
 }
 

@@ -21,7 +21,7 @@ pub async fn tell(stage: &Stage<'_>) -> Result<()> {
     let told = stage.timeline;
     told.step("The vault hangs: it takes every request and answers none");
     let since = Instant::now();
-    let fault = stage.acme.hang(&stage.env.cloud);
+    let fault = stage.acme.hang(&stage.env().cloud);
     let object = until_sealed(stage).await?;
     let (at, proof) = (now()?, last_proof(stage).await?);
     let age = at - proof;
@@ -36,7 +36,7 @@ pub async fn tell(stage: &Stage<'_>) -> Result<()> {
 
     told.step("The vault answers again; the operator finds out by itself");
     let since = Instant::now();
-    stage.env.cloud.clear_fault(fault);
+    stage.env().cloud.clear_fault(fault);
     story::active(stage, since).await
 }
 
@@ -46,7 +46,7 @@ async fn until_sealed(stage: &Stage<'_>) -> Result<Value> {
     let mut ticks = interval_at(TokioInstant::now() + period, period);
     let within = Duration::from_secs_f64(TTL + 4.0 * LATE);
     let sealed = stage
-        .env
+        .env()
         .wait_condition("acme", "Sealed", "True", None, within);
     let mut sealed = std::pin::pin!(sealed);
     let mut shown = false;
@@ -78,7 +78,7 @@ fn now() -> Result<f64> {
 
 /// When the last proof of acme was begun, in Unix time, as the operator's metrics say.
 async fn last_proof(stage: &Stage<'_>) -> Result<f64> {
-    let metrics = stage.operator.metrics().await?;
+    let metrics = stage.metrics().await?;
     metrics
         .lines()
         .filter(|line| line.starts_with("tenantkms_last_proof_timestamp_seconds{"))

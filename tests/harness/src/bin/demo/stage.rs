@@ -1,29 +1,31 @@
 //! What the story plays on: the control plane, the loopback Azure, and the operator under the
 //! chart's own `ServiceAccount`. Dropping it ends all of it, the operator first.
 
-use std::fs;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use harness::{ControlPlane, Env, Names, Operator, repository};
-use serde_json::{Map, Value};
+use harness::node::{self, Cluster};
+use harness::{Acme, ControlPlane, Env, Names, Operator};
+use serde_json::Value;
 
-use crate::azure::Acme;
 use crate::timeline::{Timeline, more};
-
-/// The operator's configuration is that of both examples.
-const CONFIGURATIONS: [&str; 2] = [
-    "examples/azure-client-secret/operator-config.yaml",
-    "examples/azure-managed-identity/operator-config.yaml",
-];
 
 #[derive(Debug)]
 pub struct Stage<'a> {
     pub timeline: &'a Timeline,
-    pub operator: Operator,
-    pub env: Env,
+    pub scene: Scene,
     pub acme: Acme,
+}
+
+/// Where the operator runs.
+#[derive(Debug)]
+pub enum Scene {
+    /// A process beside the control plane.
+    Process { operator: Operator, env: Env },
+    /// Two pods that helm installed.
+    Cluster(Cluster),
 }
 
 impl<'a> Stage<'a> {
@@ -42,45 +44,63 @@ impl<'a> Stage<'a> {
             installation: "default".to_owned(),
         };
         let env = Env::named(control, names).await?;
-        let acme = Acme::onboard(&env);
-        env.write_config(&configuration()?);
+        let acme = Acme::onboard(&env)?;
         let operator = env.operator().await?;
+        introduce(timeline, &env, &operator).await?;
+        let scene = Scene::Process { operator, env };
+        Ok(Self {
+            timeline,
+            scene,
+            acme,
+        })
+    }
+
+    /// The same on a node of its own, whose namespaces this process is already in.
+    pub async fn set_cluster(timeline: &'a Timeline) -> Result<Self> {
+        timeline.say("a cluster of one node in namespaces of its own: the control plane, containerd, kubelet, kube-scheduler, kube-proxy");
+        let cgroup = node::enter()?;
+        let program = std::env::var_os("TENANT_KMS_STATIC_BIN").map(PathBuf::from);
+        let program = program.context("no static program: use `cargo xtask demo --cluster`")?;
+        let start = Cluster::start(&cgroup, &program);
+        let cluster = timeline.patiently("the node starts", start).await?;
+        let acme = Acme::onboard(&cluster.env)?;
+        timeline.say("helm installs the chart; two customers' vaults");
+        let took = timeline.patiently("helm waits", cluster.install()).await?;
         let stage = Self {
             timeline,
-            operator,
-            env,
+            scene: Scene::Cluster(cluster),
             acme,
         };
-        stage.introduce().await?;
+        stage
+            .kubectl(&["get", "pods", "-n", "tenant-kms-system", "-o", "wide"])
+            .await?;
+        timeline.say(format_args!(
+            "both replicas are ready after {:.1} s",
+            took.as_secs_f64()
+        ));
         Ok(stage)
     }
 
-    /// Says who the operator is for the API server, and makes sure that it is nobody greater.
-    async fn introduce(&self) -> Result<()> {
-        let who = ["auth", "whoami", "-o", "json"];
-        let said = self
-            .env
-            .control
-            .kubectl_as(&self.env.operator_kubeconfig, &who)
-            .await?;
-        let said: Value = serde_json::from_str(&said.success()?)?;
-        let user = &said["status"]["userInfo"];
-        let name = user["username"].as_str().unwrap_or_default();
-        if name != self.env.operator_user() || user["groups"].to_string().contains("system:masters")
-        {
-            bail!("the operator is somebody else: {user}");
+    pub fn env(&self) -> &Env {
+        match &self.scene {
+            Scene::Process { env, .. } => env,
+            Scene::Cluster(cluster) => &cluster.env,
         }
-        let pid = self.operator.pid();
-        self.timeline
-            .say(format_args!("the operator runs: process {pid}, {name}"));
-        Ok(())
+    }
+
+    /// The operator's metrics.
+    pub async fn metrics(&self) -> Result<String> {
+        match &self.scene {
+            Scene::Process { operator, .. } => operator.metrics().await,
+            Scene::Cluster(cluster) => cluster.metrics().await,
+        }
     }
 
     /// Runs `kubectl` as a person would and shows what it says; an error when it fails.
     pub async fn kubectl(&self, args: &[&str]) -> Result<String> {
         let shown: Vec<_> = args.iter().map(|arg| quoted(arg)).collect();
         more(format_args!("$ kubectl {}", shown.join(" ")));
-        let said = self.env.control.kubectl(args).await?;
+        let said = self.env().control.kubectl(args).await?;
         let text = said.success()?;
         more(&text);
         Ok(text)
@@ -96,14 +116,17 @@ impl<'a> Stage<'a> {
     ) -> Result<Value> {
         let what = format!("waiting for {condition}={status}");
         let wait = self
-            .env
+            .env()
             .wait_condition("acme", condition, status, reason, within);
         self.timeline.patiently(&what, wait).await
     }
 
     /// The end of the operator's log, for a failure.
-    pub fn operator_log(&self) -> String {
-        let log = self.operator.log();
+    pub async fn operator_log(&self) -> String {
+        let log = match &self.scene {
+            Scene::Process { operator, .. } => operator.log(),
+            Scene::Cluster(cluster) => cluster.logs().await,
+        };
         let lines: Vec<_> = log.lines().collect();
         let tail = &lines[lines.len().saturating_sub(30)..];
         format!("the operator's log ends:\n{}\n", tail.join("\n"))
@@ -118,11 +141,20 @@ fn quoted(arg: &str) -> String {
     }
 }
 
-fn configuration() -> Result<String> {
-    let mut all = Map::new();
-    for path in CONFIGURATIONS {
-        let text = fs::read_to_string(repository().join(path)).with_context(|| path.to_owned())?;
-        all.extend(serde_yaml_ng::from_str::<Map<String, Value>>(&text)?);
+/// Says who the operator is for the API server, and makes sure that it is nobody greater.
+async fn introduce(timeline: &Timeline, env: &Env, operator: &Operator) -> Result<()> {
+    let who = ["auth", "whoami", "-o", "json"];
+    let said = env
+        .control
+        .kubectl_as(&env.operator_kubeconfig, &who)
+        .await?;
+    let said: Value = serde_json::from_str(&said.success()?)?;
+    let user = &said["status"]["userInfo"];
+    let name = user["username"].as_str().unwrap_or_default();
+    if name != env.operator_user() || user["groups"].to_string().contains("system:masters") {
+        bail!("the operator is somebody else: {user}");
     }
-    Ok(serde_yaml_ng::to_string(&all)?)
+    let pid = operator.pid();
+    timeline.say(format_args!("the operator runs: process {pid}, {name}"));
+    Ok(())
 }

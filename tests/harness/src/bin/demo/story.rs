@@ -37,7 +37,7 @@ async fn applied(stage: &Stage<'_>) -> Result<()> {
     stage.acme_is("Active", "True", None, PROVED).await?;
     let took = since.elapsed();
     stage
-        .env
+        .env()
         .wait_condition("birch", "Active", "True", None, PROVED)
         .await?;
     shown(stage, "Active", took).await?;
