@@ -1,8 +1,9 @@
-//! The project's commands: `cargo xtask test|demo|bench|lint|crd|docs`. It parses the command line and
+//! The project's commands: `cargo xtask test|demo|cluster|bench|lint|crd|docs`. It parses the command line and
 //! orders the steps; what a step does is in the file of its name, and no step asks a question.
 
 mod bench;
 mod build;
+mod cluster;
 mod crd;
 mod demo;
 mod dependencies;
@@ -24,6 +25,8 @@ The project's commands:
 
   cargo xtask demo [--keep]         the whole story on a real API server and a loopback Azure;
                                     --keep leaves it running until Ctrl-C
+  cargo xtask demo --cluster        the same with the chart installed on a real node (root)
+  cargo xtask cluster up|down       a cluster of one node with the chart installed (root)
   cargo xtask test [--long]         everything that must hold; --long adds what takes longer
   cargo xtask lint                  rustfmt and clippy, warnings are errors
   cargo xtask bench latency|idle    how quick, and how big (release build)
@@ -51,6 +54,8 @@ fn run(args: &[&str]) -> Result<ExitCode> {
     match args {
         ["demo"] => demo::run(false),
         ["demo", "--keep"] => demo::run(true),
+        ["demo", "--cluster"] => cluster::demo(),
+        ["cluster", what @ ("up" | "down")] => cluster::run(what),
         ["test"] => test::run(false),
         ["test", "--long"] => test::run(true),
         ["bench", what @ ("latency" | "idle"), options @ ..] => bench::run(what, options),

@@ -8,7 +8,7 @@ use std::{fs, thread};
 
 use anyhow::{Result, bail};
 
-use crate::{build, dependencies, python, signals, step, tools};
+use crate::{build, cluster, dependencies, python, signals, step, tools};
 
 pub fn run(long: bool) -> Result<ExitCode> {
     tools::cc()?;
@@ -32,6 +32,7 @@ pub fn run(long: bool) -> Result<ExitCode> {
     part(python::check(&folder.0))?;
     if long {
         part(features())?;
+        part(cluster::check())?;
     }
     let tests = tests(&folder.0);
     signals::check()?;
