@@ -43,7 +43,7 @@ impl Cluster {
             operator_namespace: "tenant-kms-system".to_owned(),
             installation: "default".to_owned(),
         };
-        let env = Env::without_rights(control, names).await?;
+        let env = Env::without_rights(control, names, false).await?;
         let image_size = images(env.dir.path(), program).await?;
         let cluster = Self {
             proxy: Forward::to(env.cloud.proxy_url()).await?,
@@ -110,11 +110,18 @@ impl Cluster {
     }
 
     fn values(&self) -> Result<Value> {
-        let config: Value = serde_yaml_ng::from_str(&fs::read_to_string(&self.env.config)?)?;
+        let mut config: Value = serde_yaml_ng::from_str(&fs::read_to_string(&self.env.config)?)?;
+        // The chart wants a variable's tenants beside its Secret.
+        let variables = config
+            .as_object_mut()
+            .and_then(|config| config.remove("clientSecretVariables"))
+            .unwrap_or_default();
         let mut secrets = Vec::new();
-        for entry in fs::read_dir(&self.env.secret_dir)? {
-            let name = entry?.file_name().to_string_lossy().into_owned();
-            secrets.push(json!({ "name": name, "secretName": SECRET, "key": name }));
+        for variable in variables.as_array().into_iter().flatten() {
+            let name = &variable["name"];
+            secrets.push(json!({
+                "name": name, "secretName": SECRET, "key": name, "tenants": variable["tenants"],
+            }));
         }
         Ok(json!({
             "image": { "repository": IMAGE, "tag": "dev", "pullPolicy": "Never" },
