@@ -106,8 +106,9 @@ impl Unusable {
                 Reason::KeyringCorrupt,
                 format!(
                     "The record of this tenant cannot be read, so nothing was sent to the key. \
-                     Restore it from a backup: `kubectl -n '{namespace}' apply -f BACKUP.yaml` \
-                     for Secret '{secret}'."
+                     Restore Secret '{secret}' from a backup: `kubectl annotate namespace \
+                     '{namespace}' tenantkms.dev/break-glass=restore`, then `kubectl -n \
+                     '{namespace}' apply -f BACKUP.yaml`."
                 ),
             ),
             Self::TooNew => Failure::misconfigured(
@@ -123,7 +124,8 @@ impl Unusable {
                 format!(
                     "This namespace was deleted and created again; the record belongs to the \
                      old one, so nothing was sent to the key. If the new namespace has another \
-                     owner, use another name. To start anew: \
+                     owner, use another name. To start anew: `kubectl \
+                     annotate namespace '{namespace}' tenantkms.dev/break-glass=adopt`, then \
                      `kubectl -n '{namespace}' delete secret '{secret}'`."
                 ),
             ),
