@@ -49,7 +49,7 @@ async fn installed(cluster: &Cluster) -> Result<()> {
     ));
     let pods = cluster.both_ready(Duration::from_secs(5)).await?;
     restrictions::check(&pods).context("a container is not as restricted as it should be")?;
-    say("both replicas run restricted: no capability, nothing to write to");
+    say("both replicas run restricted: no capability, no writable mount of their own");
     for pod in &pods {
         let resident = pod.resident()?;
         say(format_args!("resident without tenants: {resident:.1} MiB"));
