@@ -7,7 +7,6 @@
 )]
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
@@ -20,11 +19,6 @@ use crate::api::{AzureSpec, ProviderKind, Reason, TenantKmsSpec};
 use crate::clock::SystemClock;
 use crate::credentials::{AzureIdentity, Cluster, Secret, SecretSource};
 use crate::policy::Policy;
-
-/// The longest life of a client and its tokens; a shorter `proofTTL` shortens it.
-const MAX_LIFE: Duration = Duration::from_mins(5);
-/// The shortest `proofTTL` there is, taken where one cannot be read.
-const MIN_LIFE: Duration = Duration::from_mins(1);
 
 /// Everything a connection needs, built once per process.
 pub struct Providers {
@@ -132,7 +126,9 @@ impl Providers {
             spec: (spec.kms_key_ref.clone(), spec.azure.clone()),
             secret,
         };
-        let cached = self.cache.get(tenant, &made, life(spec));
+        // A token is used for at most `proofTTL`, and so is the client that holds it.
+        let life = spec.timing().proof_ttl;
+        let cached = self.cache.get(tenant, &made, life);
         if let (false, Some(kms)) = (fresh, cached) {
             return Ok(kms);
         }
@@ -149,16 +145,6 @@ impl Providers {
         fingerprint.copy_from_slice(tag.as_ref());
         fingerprint
     }
-}
-
-/// How long a client of this spec may be used: a token is used for at most `proofTTL`.
-fn life(spec: &TenantKmsSpec) -> Duration {
-    let Some(text) = spec.verify.as_ref().and_then(|v| v.proof_ttl.as_deref()) else {
-        return MAX_LIFE;
-    };
-    let parsed = text.parse::<jiff::SignedDuration>().ok();
-    let parsed = parsed.and_then(|ttl| Duration::try_from(ttl).ok());
-    parsed.unwrap_or(MIN_LIFE).min(MAX_LIFE)
 }
 
 fn not_built(provider: ProviderKind) -> Failure {

@@ -114,19 +114,3 @@ async fn a_grant_withdrawn_is_heard_although_a_client_is_at_hand() {
     setup.policy.send_replace(allowing("tenants/acme"));
     assert!(setup.connect("a", false).await.is_ok());
 }
-
-#[test]
-fn a_client_lives_for_proof_ttl_and_never_over_five_minutes() {
-    let life = |ttl: serde_json::Value| {
-        let spec = serde_json::json!({
-            "provider": "azure", "kmsKeyRef": "k", "verify": { "proofTTL": ttl },
-        });
-        super::life(&serde_json::from_value(spec).expect("a spec")).as_secs()
-    };
-    assert_eq!(life("1m".into()), 60);
-    assert_eq!(life("90s".into()), 90);
-    assert_eq!(life("4m30s".into()), 270);
-    assert_eq!(life("1h".into()), 300);
-    assert_eq!(life("soon".into()), 60);
-    assert_eq!(life(serde_json::Value::Null), 300);
-}
