@@ -1,9 +1,16 @@
 //! Parses the command line and calls the library.
 
+use std::alloc::System;
 use std::process::ExitCode;
 
 use clap::Parser;
 use tenant_kms::cli::{self, Cli};
+use zeroizing_alloc::ZeroAlloc;
+
+/// Whatever held a key in the clear is overwritten when it is freed, also in libraries that do not
+/// zeroize: HTTP buffers, JSON, base64.
+#[global_allocator]
+static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 
 fn main() -> ExitCode {
     let cli = Cli::parse();

@@ -12,5 +12,7 @@ pub use spec::{
     AwsSpec, AzureSpec, ClientSecret, DeletionPolicy, GcpSpec, ManagedIdentity, MasterKeySpec,
     ProviderKind, SecretRef, SessionSpec, TenantKms, TenantKmsSpec, VerifySpec,
 };
-pub use status::{Effective, HandledRequests, Phase, TenantKmsStatus, VerifyError};
+pub use status::{
+    Effective, HandledRequests, MasterKeyStatus, Phase, TenantKmsStatus, VerifyError,
+};
 pub use timing::Timing;

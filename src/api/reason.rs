@@ -28,6 +28,10 @@ pub enum Reason {
     KeyringCorrupt,
     KeyringForeign,
     KeyringTooNew,
+    /// As many live master keys as may be.
+    KeyringFull,
+    /// The object is being deleted, and its keys with it.
+    Erasing,
     ProviderNotBuilt,
     Suspended,
     /// Of `KeyAtRisk`: the key's end is near.
@@ -39,7 +43,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 30] = [
         Self::Verified,
         Self::Verifying,
         Self::AccessDenied,
@@ -63,6 +67,8 @@ impl Reason {
         Self::KeyringCorrupt,
         Self::KeyringForeign,
         Self::KeyringTooNew,
+        Self::KeyringFull,
+        Self::Erasing,
         Self::ProviderNotBuilt,
         Self::Suspended,
         Self::KeyExpiring,
@@ -96,6 +102,8 @@ impl Reason {
             Self::KeyringCorrupt => "KeyringCorrupt",
             Self::KeyringForeign => "KeyringForeign",
             Self::KeyringTooNew => "KeyringTooNew",
+            Self::KeyringFull => "KeyringFull",
+            Self::Erasing => "Erasing",
             Self::ProviderNotBuilt => "ProviderNotBuilt",
             Self::Suspended => "Suspended",
             Self::KeyExpiring => "KeyExpiring",

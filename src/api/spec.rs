@@ -2,11 +2,16 @@
 //! meaning when absent, and nothing is defaulted here (`GitOps` would fight over it): effective
 //! values stand in status.
 
+use std::time::Duration;
+
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::duration::parse_duration;
 use super::status::TenantKmsStatus;
+
+const SHORTEST_ROTATION: Duration = Duration::from_hours(24);
 
 /// One tenant's relation to the key it brought.
 #[derive(CustomResource, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -240,13 +245,28 @@ impl TenantKmsSpec {
         }
     }
 
-    /// The part that a proof is about: the same spec without the emergency stop.
+    /// The part that a proof is about: what holds without asking the key is left out.
     #[must_use]
     pub fn verifiable(&self) -> Self {
         Self {
             suspend: None,
+            master_key: None,
+            deletion_policy: None,
             ..self.clone()
         }
+    }
+
+    /// How old the active master key may become; at least a day, whatever the object says.
+    pub fn rotation_interval(&self) -> Option<Duration> {
+        let written = self.master_key.as_ref()?.rotation_interval.as_deref()?;
+        parse_duration(written).map(|wanted| wanted.max(SHORTEST_ROTATION))
+    }
+
+    /// The ids of the master keys to be destroyed.
+    pub fn erased_ids(&self) -> &[String] {
+        self.master_key
+            .as_ref()
+            .map_or(&[], |keys| keys.erased_ids.as_slice())
     }
 
     pub fn is_suspended(&self) -> bool {

@@ -56,6 +56,14 @@ pub struct TenantKmsStatus {
     /// The version of the customer's key that wrapped last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kek_version: Option<String>,
+    /// The newest ten master keys, newest first. What they are wrapped by is `kekVersion`.
+    #[serde(
+        default,
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "master_keys"
+    )]
+    #[schemars(length(max = 10))]
+    pub master_keys: Vec<MasterKeyStatus>,
     /// The values in force, defaults included.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub effective: Option<Effective>,
@@ -104,6 +112,23 @@ pub struct VerifyError {
     pub time: Time,
 }
 
+/// One version of the tenant's master key.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MasterKeyStatus {
+    /// Its name in ciphertexts and in `spec.masterKey.erasedIds`.
+    pub id: String,
+    /// 1, 2, 3, … in the order they were made.
+    pub version: u32,
+    /// active, retired or erased.
+    pub state: String,
+    /// When it was made.
+    pub created_time: Time,
+    /// When another took its place; absent while it is active.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retired_time: Option<Time>,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Effective {
@@ -125,6 +150,9 @@ pub struct HandledRequests {
     /// Of `tenantkms.dev/unseal-requested-at`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unseal_requested_at: Option<String>,
+    /// Of `tenantkms.dev/rotate-requested-at`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rotate_requested_at: Option<String>,
 }
 
 /// The API server takes times for valid that no clock shows, such as an offset of 99 hours. What
@@ -153,6 +181,22 @@ fn conditions<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Condition>, D::E
                 reason: String::new(),
                 status: String::new(),
                 type_: String::new(),
+            }]
+        })
+    }))
+}
+
+/// What cannot be read is none of ours, and is written over.
+fn master_keys<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<MasterKeyStatus>, D::Error> {
+    let value = Option::<Value>::deserialize(from)?;
+    Ok(value.map_or_else(Vec::new, |value| {
+        serde_json::from_value(value).unwrap_or_else(|_| {
+            vec![MasterKeyStatus {
+                id: String::new(),
+                version: 0,
+                state: String::new(),
+                created_time: UNREADABLE,
+                retired_time: None,
             }]
         })
     }))

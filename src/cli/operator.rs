@@ -21,11 +21,13 @@ use crate::controller::namespaces::Namespaces;
 use crate::controller::writes::Gate;
 use crate::controller::{self, Syncing};
 use crate::credentials::{AzureIdentity, Cluster, SecretSource};
+use crate::memory;
 use crate::policy;
 use crate::provider::Providers;
 use crate::random;
 use crate::record::store::{KubeStore, RecordStore};
 use crate::server::{self, metrics::Metrics};
+use crate::session::{Held, held};
 
 /// How many attempts on clouds may be under way at once.
 const ATTEMPTS: usize = 1024;
@@ -130,6 +132,7 @@ fn check_installation(name: &str) -> Result<(), Fatal> {
 
 async fn operate(args: Args) -> Result<(), Fatal> {
     check_installation(&args.installation)?;
+    let protected = memory::protect();
     let watched = policy::watch(args.config).await?;
     let identity = AzureIdentity::from_environment(watched.policy.borrow().own_azure());
     let secrets = SecretSource::new(args.secret_env_dir);
@@ -143,7 +146,8 @@ async fn operate(args: Args) -> Result<(), Fatal> {
     let replica = replica_name()?;
     info!(
         version = env!("CARGO_PKG_VERSION"), %replica, installation = %args.installation,
-        azure_identity = identity.name(), "starting"
+        azure_identity = identity.name(), no_dumps = protected.no_dumps,
+        memory_locked = protected.locked, "starting"
     );
     let gate = Arc::new(Gate::default());
     let events = Arc::new(Events::new(client.clone(), &replica, metrics.clone()));
@@ -157,6 +161,7 @@ async fn operate(args: Args) -> Result<(), Fatal> {
         replica,
         SystemClock,
     );
+    let keys = Arc::new(Held::default());
     let ctx = Context {
         namespaces: Arc::new(Namespaces::new(client.clone())),
         client,
@@ -173,6 +178,7 @@ async fn operate(args: Args) -> Result<(), Fatal> {
         gate,
         events: events.clone(),
         metrics: metrics.clone(),
+        keys: keys.clone(),
         attempts: Arc::new(Semaphore::new(ATTEMPTS)),
         wake: mpsc::channel(0).0, // each watch sets its own
         tenants: Arc::default(),
@@ -186,6 +192,7 @@ async fn operate(args: Args) -> Result<(), Fatal> {
 
     let mut background = JoinSet::new();
     background.spawn(async move { events.run().await });
+    background.spawn(held::sweep(keys, Arc::new(SystemClock)));
     background.spawn(report_faults(watched.fault, metrics.clone()));
     // What must end in order: the watches first, the lease when nothing is written any more.
     let (release, released) = watch::channel(false);

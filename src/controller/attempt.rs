@@ -11,18 +11,17 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::context::Context;
-use super::tenant::{Reading, Success};
+use super::tenant::{Checked, Rotated, Rotation, Surveyed, Tried};
+use super::work::{self, Active, Bound};
 use crate::api::{Reason, TenantKmsSpec};
 use crate::clock::Moment;
-use crate::provider::{Attributes, Failure, Kms, TenantId, probe};
+use crate::provider::{Failure, TenantId};
 use crate::seal;
 
 /// How long a candidate's attempt may take.
 const TRIAL_DEADLINE: Duration = Duration::from_secs(15);
-/// How long a new spec, proved, waits for its key's attributes.
-const BRIEFLY: Duration = Duration::from_secs(2);
-/// How long a reading of attributes may take that nobody waits for.
-const READING_DEADLINE: Duration = Duration::from_secs(15);
+/// And how much longer for each master key that is re-wrapped.
+const EACH_KEY: Duration = Duration::from_millis(500);
 
 /// A try of a spec that is not in force.
 #[derive(Clone, Debug)]
@@ -33,10 +32,10 @@ pub struct Trial {
 
 #[derive(Debug, Default)]
 pub struct OpenAttempts {
-    pub check: Slot<seal::Attempt>,
-    pub trial: Slot<Trial>,
-    /// Of the key in force: what its service says of it.
-    pub reading: Slot<(), Option<Attributes>>,
+    pub check: Slot<seal::Attempt, Checked>,
+    pub trial: Slot<Trial, Tried>,
+    pub survey: Slot<(), Surveyed>,
+    pub rotation: Slot<Rotation, Rotated>,
 }
 
 impl OpenAttempts {
@@ -48,7 +47,7 @@ impl OpenAttempts {
 
 /// Room for one open attempt.
 #[derive(Debug)]
-pub struct Slot<T, S = Success>(Option<Open<T, S>>);
+pub struct Slot<T, S>(Option<Open<T, S>>);
 
 #[derive(Debug)]
 struct Open<T, S> {
@@ -132,119 +131,110 @@ impl Launch<'_> {
     /// Proves the spec in force.
     pub fn check(
         self,
-        slot: &mut Slot<seal::Attempt>,
+        slot: &mut Slot<seal::Attempt, Checked>,
         permit: OwnedSemaphorePermit,
         spec: TenantKmsSpec,
+        active: Active,
         attempt: seal::Attempt,
     ) {
+        let (ctx, id) = (self.ctx.clone(), self.id.clone());
         let fresh = attempt.fresh_token;
-        self.launch(slot, permit, spec, attempt, attempt.deadline, fresh, false);
-    }
-
-    /// Tries a candidate.
-    pub fn trial(self, slot: &mut Slot<Trial>, permit: OwnedSemaphorePermit, trial: Trial) {
-        let spec = trial.spec.clone();
-        self.launch(slot, permit, spec, trial, TRIAL_DEADLINE, true, true);
-    }
-
-    /// Reads what the service says of the key in force, beside the checks and never for them.
-    pub fn read(
-        self,
-        slot: &mut Slot<(), Option<Attributes>>,
-        permit: OwnedSemaphorePermit,
-        spec: TenantKmsSpec,
-    ) {
-        let (answered, answer) = oneshot::channel();
-        let (ctx, id, wake) = (self.ctx.clone(), self.id.clone(), self.wake);
-        let task = tokio::spawn(async move {
-            let _permit = permit;
-            let read = async {
-                let kms = ctx.providers.connect(&id, &spec, false).await?;
-                kms.attributes().await
-            };
-            let reading: Reading = timeout(READING_DEADLINE, read)
-                .await
-                .unwrap_or_else(|_| Err(late(READING_DEADLINE)));
-            if answered.send(reading).is_ok() {
-                let _ = ctx.wake.clone().send(wake).await; // closed only at shutdown
-            }
-        });
-        *slot = Slot(Some(Open {
-            what: (),
-            answer,
-            task,
-        }));
-    }
-
-    #[allow(clippy::too_many_arguments)] // one private call that both kinds share
-    fn launch<T>(
-        self,
-        slot: &mut Slot<T>,
-        permit: OwnedSemaphorePermit,
-        spec: TenantKmsSpec,
-        what: T,
-        deadline: Duration,
-        fresh: bool,
-        claims: bool,
-    ) {
-        let (answered, answer) = oneshot::channel();
-        let (ctx, id, wake) = (self.ctx.clone(), self.id.clone(), self.wake);
-        let task = tokio::spawn(async move {
-            let _permit = permit;
+        let deadline = attempt.deadline;
+        let work = async move {
             let timer = ctx.metrics.attempt_started(spec.provider);
-            let proved = timeout(deadline, prove(&ctx, &id, &spec, fresh, claims))
-                .await
-                .unwrap_or_else(|_| Err(late(deadline)));
-            let (mut result, kms) = match proved {
-                Ok((success, kms)) => (Ok(success), Some(kms)),
-                Err(failure) => (Err(failure), None),
-            };
-            timer.ended(&result);
-            // Nobody's proof grows old meanwhile: the spec is not in force yet.
-            if let (true, Ok(success), Some(kms)) = (claims, &mut result, kms) {
-                success.reading = timeout(BRIEFLY, kms.attributes()).await.ok();
-            }
+            let check = work::check(&ctx, &id, &spec, &active, fresh);
+            let result = within(deadline, check).await;
+            timer.ended(result.as_ref().err());
+            result
+        };
+        self.launch(slot, permit, attempt, work);
+    }
+
+    /// Tries a candidate; `before` is the spec in force, if its keys may be moved.
+    pub fn trial(
+        self,
+        slot: &mut Slot<Trial, Tried>,
+        permit: OwnedSemaphorePermit,
+        trial: Trial,
+        before: Option<TenantKmsSpec>,
+        bound: Bound,
+    ) {
+        let (ctx, id, spec) = (self.ctx.clone(), self.id.clone(), trial.spec.clone());
+        let deadline = patience(&bound);
+        let work = async move {
+            let timer = ctx.metrics.attempt_started(spec.provider);
+            let trial = work::attempt(&ctx, &id, &spec, before.as_ref(), &bound);
+            let result = within(deadline, trial).await;
+            timer.ended(result.as_ref().err());
+            result
+        };
+        self.launch(slot, permit, trial, work);
+    }
+
+    /// Looks at the key in force, beside the checks and never for them.
+    pub fn survey(
+        self,
+        slot: &mut Slot<(), Surveyed>,
+        permit: OwnedSemaphorePermit,
+        spec: TenantKmsSpec,
+        tenant_uid: String,
+    ) {
+        let (ctx, id) = (self.ctx.clone(), self.id.clone());
+        let work = async move {
+            let survey = work::survey(&ctx, &id, &spec, &tenant_uid);
+            within(TRIAL_DEADLINE, survey).await
+        };
+        self.launch(slot, permit, (), work);
+    }
+
+    /// Makes a further master key.
+    pub fn rotate(
+        self,
+        slot: &mut Slot<Rotation, Rotated>,
+        permit: OwnedSemaphorePermit,
+        rotation: Rotation,
+        spec: TenantKmsSpec,
+        bound: Bound,
+    ) {
+        let (ctx, id, deadline) = (self.ctx.clone(), self.id.clone(), patience(&bound));
+        let work = async move {
+            let rotated = work::rotate(&ctx, &id, &spec, &bound);
+            within(deadline, rotated).await
+        };
+        self.launch(slot, permit, rotation, work);
+    }
+
+    fn launch<T, S: Send + 'static>(
+        self,
+        slot: &mut Slot<T, S>,
+        permit: OwnedSemaphorePermit,
+        what: T,
+        work: impl Future<Output = Result<S, Failure>> + Send + 'static,
+    ) {
+        let (answered, answer) = oneshot::channel();
+        let (mut waker, wake) = (self.ctx.wake.clone(), self.wake);
+        let task = tokio::spawn(async move {
+            let _permit = permit;
+            let result = work.await;
             // The receiver is gone when the attempt was abandoned meanwhile.
             if answered.send(result).is_ok() {
-                let _ = ctx.wake.clone().send(wake).await; // closed only at shutdown
+                let _ = waker.send(wake).await; // closed only at shutdown
             }
         });
         *slot = Slot(Some(Open { what, answer, task }));
     }
 }
 
-async fn prove(
-    ctx: &Context,
-    id: &TenantId,
-    spec: &TenantKmsSpec,
-    fresh: bool,
-    claims: bool,
-) -> Result<(Success, Arc<dyn Kms>), Failure> {
-    let kms = ctx.providers.connect(id, spec, fresh).await?;
-    if claims {
-        let checked = ctx.check_claim(id, kms.key_id()).await;
-        checked.map_err(|_| conflict(&ctx.records_namespace, kms.key_id()))?;
-    }
-    let proved = probe::probe(kms.as_ref()).await?;
-    let success = Success {
-        key_id: kms.key_id().to_owned(),
-        kek_version: proved.kek_version,
-        identity: kms.identity().to_owned(),
-        reading: None,
-    };
-    Ok((success, kms))
+async fn within<S>(
+    deadline: Duration,
+    work: impl Future<Output = Result<S, Failure>> + Send,
+) -> Result<S, Failure> {
+    let answer = timeout(deadline, work).await;
+    answer.unwrap_or_else(|_| Err(late(deadline)))
 }
 
-/// The key is another namespace's. Its name is not told: it may be another customer's.
-pub fn conflict(records_namespace: &str, key_id: &str) -> Failure {
-    let digest = crate::record::claims::digest(key_id);
-    Failure::misconfigured(
-        Reason::KeyRefConflict,
-        format!(
-            "This key already belongs to a tenant of another namespace, and a key serves one \
-             namespace only. Use another key; a platform administrator finds the owner with \
-             `kubectl -n '{records_namespace}' get secrets -L tenantkms.dev/tenant-namespace \
-             -l 'tenantkms.dev/claim={digest}'`."
-        ),
-    )
+/// Each live version may have to be opened, wrapped and opened again.
+fn patience(bound: &Bound) -> Duration {
+    let live = bound.keyring.as_ref().map_or(0, |one| one.live().count());
+    TRIAL_DEADLINE + EACH_KEY * u32::try_from(live).unwrap_or(u32::MAX)
 }

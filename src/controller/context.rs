@@ -24,6 +24,7 @@ use crate::provider::{Providers, TenantId};
 use crate::record::claims::{Claims, Taken};
 use crate::record::store::{RecordStore, StoreError};
 use crate::server::metrics::Metrics;
+use crate::session::Held;
 
 /// How old the list of claims may be when a tenant is refused because of it.
 const CLAIMS_AGE: Duration = Duration::from_secs(20);
@@ -65,6 +66,8 @@ pub struct Context {
     pub gate: Arc<Gate>,
     pub events: Arc<Events>,
     pub metrics: Arc<Metrics>,
+    /// Master keys in the clear.
+    pub keys: Arc<Held>,
     /// How many attempts may be under way at once.
     pub attempts: Arc<Semaphore>,
     /// Asks the controller to look at a tenant again.
@@ -102,7 +105,7 @@ impl Context {
             api_failures: 0,
             policy: self.policy.borrow().clone(),
         }));
-        self.providers.forget(id);
+        self.wipe(id);
         lock(&self.tenants).insert(id.clone(), entry.clone());
         entry
     }
@@ -116,10 +119,16 @@ impl Context {
     /// Drops the memory of a tenant whose object is still there.
     pub fn forget_memory(&self, id: &TenantId) {
         if lock(&self.tenants).remove(id).is_some() {
-            self.providers.forget(id);
+            self.wipe(id);
             self.metrics.forget(id);
             self.gate.forget(id);
         }
+    }
+
+    /// Forgets what a tenant's use rests on: keys, clients, tokens.
+    pub fn wipe(&self, id: &TenantId) {
+        self.keys.wipe(id);
+        self.providers.forget(id);
     }
 
     /// Drops every tenant: another replica holds the shard.

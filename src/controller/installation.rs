@@ -23,6 +23,13 @@ pub enum Claimed {
     Foreign,
 }
 
+/// Whether another installation has claimed it.
+pub fn is_foreign(ctx: &Context, object: &ObjectMeta) -> bool {
+    let annotations = object.annotations.as_ref();
+    let owner = annotations.and_then(|all| all.get(ANNOTATION));
+    owner.is_some_and(|owner| *owner != ctx.installation)
+}
+
 /// Claims the object for this installation, once.
 pub async fn claim(ctx: &Context, object: &ObjectMeta) -> Result<Claimed, ReconcileError> {
     let annotations = object.annotations.as_ref();

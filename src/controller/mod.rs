@@ -4,6 +4,7 @@
 pub mod attempt;
 pub mod candidate;
 pub mod context;
+mod erasure;
 pub mod events;
 pub mod installation;
 pub mod lease;
@@ -18,6 +19,7 @@ pub mod risk;
 mod status;
 pub mod tenant;
 mod watch;
+pub mod work;
 pub mod writes;
 
 use kube::core::DeserializeGuard;

@@ -44,6 +44,15 @@ impl Namespaces {
         }
     }
 
+    /// Whether the namespace is being deleted, or gone.
+    pub async fn ends(&self, name: &str) -> Result<bool, NamespaceError> {
+        let namespace = timeout(DEADLINE, self.api.get_metadata_opt(name))
+            .await
+            .map_err(|_| NamespaceError::Deadline)?
+            .map_err(|error| NamespaceError::Api(Box::new(error)))?;
+        Ok(namespace.is_none_or(|one| one.metadata.deletion_timestamp.is_some()))
+    }
+
     /// The UID of the namespace that holds an object created at `created`. An answer that is
     /// newer than the object holds for it: the object has lived in that same namespace since.
     pub async fn uid(

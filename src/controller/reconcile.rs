@@ -14,13 +14,13 @@ use super::attempt::{Launch, Trial};
 use super::context::{Context, Entry};
 use super::installation::{self, Claimed};
 use super::outcome::{Outcome, ReconcileError};
-use super::tenant::until;
-use super::{Guarded, malformed, recording, status};
+use super::tenant::{Checked, until};
+use super::{Guarded, erasure, malformed, recording, status};
 use crate::api::{Reason, TenantKms};
 use crate::clock::Moment;
 use crate::provider::{Kind, TenantId};
 use crate::random;
-use crate::seal::Transition;
+use crate::seal::{Seal, Transition};
 
 const MOST_BACK_OFF: Duration = Duration::from_secs(30);
 /// How soon to look again when too many attempts are under way.
@@ -64,7 +64,7 @@ async fn tenant(
     }
     if object.metadata.deletion_timestamp.is_some() {
         ctx.forget(id);
-        return (Outcome::Deleting, None);
+        return deleting(ctx, object, id).await;
     }
     let entry = ctx.entry(id, &object.uid().unwrap_or_default()).await;
     let mut entry = entry.lock().await;
@@ -95,6 +95,21 @@ async fn tenant(
             let again = back_off.mul_f64(0.5 + 0.5 * random::fraction());
             let next = next_look(ctx, &entry).map_or(again, |next| next.min(again));
             (Outcome::ApiError, Some(next))
+        }
+    }
+}
+
+/// A deleted tenant is served no more; its keys may wait to be erased.
+async fn deleting(ctx: &Context, object: &TenantKms, id: &TenantId) -> (Outcome, Option<Duration>) {
+    if !erasure::is_guarded(object) || installation::is_foreign(ctx, &object.metadata) {
+        return (Outcome::Deleting, None);
+    }
+    match erasure::carry_out(ctx, object, id).await {
+        Ok(next) => (Outcome::Deleting, next),
+        Err(error) => {
+            warn!(tenant = %id, %error, "the API server did not take a change");
+            let again = MOST_BACK_OFF.mul_f64(0.5 + 0.5 * random::fraction());
+            (Outcome::ApiError, Some(again))
         }
     }
 }
@@ -134,7 +149,11 @@ fn next_look(ctx: &Context, entry: &Entry) -> Option<Duration> {
         .filter(|_| !entry.open.trial.is_open())
         .map(|candidate| soon(until(candidate.next(), now)));
     let asked = tenant.next_request(now);
-    [record, tick, check, trial, asked]
+    let rotation = Some(&entry.open.rotation)
+        .filter(|open| !open.is_open())
+        .and_then(|_| tenant.next_rotation(now))
+        .map(soon);
+    [record, tick, check, trial, asked, rotation]
         .into_iter()
         .flatten()
         .min()
@@ -168,7 +187,7 @@ async fn pass(
     entry.tenant.observe(object, now);
     if entry.tenant.is_suspended() {
         entry.open.abandon();
-        ctx.providers.forget(id);
+        ctx.wipe(id);
     }
     let before = entry.tenant.seal().map(|seal| *seal.state());
     collect(ctx, id, entry, now);
@@ -176,6 +195,8 @@ async fn pass(
     keep(&mut failed, recording::put_in_force(ctx, id, entry).await);
     begin(ctx, id, entry);
     keep(&mut failed, recording::put_on_record(ctx, id, entry).await);
+    let keyring = entry.tenant.keyring();
+    keep(&mut failed, erasure::prepare(ctx, object, keyring).await);
     // The writes may have taken seconds, in which time goes on.
     collect(ctx, id, entry, ctx.clock.now());
     let after = entry.tenant.seal().map(|seal| *seal.state());
@@ -206,10 +227,19 @@ fn collect(ctx: &Context, id: &TenantId, entry: &mut Entry, now: Moment) {
     let jitter = random::fraction();
     let mut transitions = Vec::new();
     if let Some((attempt, answer)) = entry.open.check.answered() {
-        if let Err(failure) = &answer {
-            info!(tenant = %id, kind = ?failure.kind, failure = %failure, "a check failed");
-        }
+        let (answer, opened) = match answer {
+            Ok(Checked { success, opened }) => (Ok(success), opened),
+            Err(failure) => {
+                info!(tenant = %id, kind = ?failure.kind, failure = %failure, "a check failed");
+                (Err(failure), None)
+            }
+        };
         transitions.push(entry.tenant.checked(attempt, answer, now, jitter));
+        if let Some(opened) = opened
+            && entry.tenant.seal().and_then(Seal::proof) == Some(attempt.started)
+        {
+            recording::hold(ctx, id, entry, opened, attempt.started);
+        }
     }
     if let Some((trial, answer)) = entry.open.trial.answered() {
         if let Err(failure) = &answer {
@@ -219,8 +249,14 @@ fn collect(ctx: &Context, id: &TenantId, entry: &mut Entry, now: Moment) {
             .tenant
             .tried(&trial.spec, trial.started, answer, now, jitter);
     }
-    if let Some(((), reading)) = entry.open.reading.answered() {
-        entry.tenant.read(reading, now);
+    if let Some(((), surveyed)) = entry.open.survey.answered() {
+        entry.tenant.surveyed(surveyed, now);
+    }
+    if let Some((rotation, rotated)) = entry.open.rotation.answered() {
+        if let Err(failure) = &rotated {
+            info!(tenant = %id, kind = ?failure.kind, failure = %failure, "a rotation failed");
+        }
+        entry.tenant.rotated(rotation, rotated, now, jitter);
     }
     transitions.push(entry.tenant.tick(now, jitter));
     for transition in transitions.into_iter().flatten() {
@@ -229,7 +265,13 @@ fn collect(ctx: &Context, id: &TenantId, entry: &mut Entry, now: Moment) {
 }
 
 /// Sealing wipes what the tenant's use rests on: clients and tokens go at once.
-pub(super) fn note(ctx: &Context, id: &TenantId, entry: &Entry, transition: Transition) {
+pub(super) fn note(ctx: &Context, id: &TenantId, entry: &mut Entry, transition: Transition) {
+    if matches!(transition, Transition::Sealed(_) | Transition::Doubted) {
+        ctx.keys.wipe(id);
+        // Nothing that was made while the customer still agreed goes on record now.
+        entry.open.rotation.abandon();
+        entry.tenant.drop_made();
+    }
     let reason = entry
         .tenant
         .seal()
@@ -285,19 +327,27 @@ fn begin(ctx: &Arc<Context>, id: &TenantId, entry: &mut Entry) {
         .and_then(|seal| seal.next_attempt(now))
         .is_some_and(|wait| wait.is_zero());
     if check_due
-        && let Some(spec) = entry.tenant.applied().map(|applied| applied.spec.clone())
+        && let Some((spec, active)) = entry.tenant.in_force().zip(entry.tenant.active())
         && let Some(permit) = launch().permit()
         && let Some(seal) = entry.tenant.seal_mut()
     {
         let attempt = seal.begin(now);
-        launch().check(&mut entry.open.check, permit, spec, attempt);
+        launch().check(&mut entry.open.check, permit, spec, active, attempt);
     }
-    if !entry.open.reading.is_open()
-        && entry.tenant.wants_attributes(now)
-        && let Some(spec) = entry.tenant.applied().map(|applied| applied.spec.clone())
+    if !entry.open.survey.is_open()
+        && entry.tenant.wants_survey(now)
+        && let Some((spec, bound)) = entry.tenant.in_force().zip(entry.tenant.bound())
         && let Some(permit) = launch().permit()
     {
-        launch().read(&mut entry.open.reading, permit, spec);
+        let uid = bound.tenant_uid;
+        launch().survey(&mut entry.open.survey, permit, spec, uid);
+    }
+    if !entry.open.rotation.is_open()
+        && let Some(rotation) = entry.tenant.rotation_due(now)
+        && let Some((spec, bound)) = entry.tenant.in_force().zip(entry.tenant.bound())
+        && let Some(permit) = launch().permit()
+    {
+        launch().rotate(&mut entry.open.rotation, permit, rotation, spec, bound);
     }
     let Some(candidate) = entry.tenant.candidate() else {
         entry.open.trial.abandon();
@@ -310,12 +360,14 @@ fn begin(ctx: &Arc<Context>, id: &TenantId, entry: &mut Entry) {
     if !entry.open.trial.is_open()
         && entry.tenant.proved.is_none()
         && until(candidate.next(), now).is_zero()
+        && let Some(bound) = entry.tenant.bound()
         && let Some(permit) = launch().permit()
     {
         let trial = Trial {
             spec: candidate.spec.clone(),
             started: now,
         };
-        launch().trial(&mut entry.open.trial, permit, trial);
+        let before = entry.tenant.movable();
+        launch().trial(&mut entry.open.trial, permit, trial, before, bound);
     }
 }

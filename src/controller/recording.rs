@@ -2,17 +2,21 @@
 //! first, then what rests on it. What is known in memory gives way to what is stored.
 
 use kube::ResourceExt;
+use tracing::{info, warn};
 
-use super::attempt;
 use super::context::{Context, Entry, lock};
 use super::outcome::ReconcileError;
-use super::reconcile;
 use super::tenant::Stored;
+use super::{reconcile, work};
 use crate::api::TenantKms;
+use crate::clock::Moment;
 use crate::provider::TenantId;
 use crate::random;
+use crate::record::Record;
+use crate::record::keyring::Keyring;
+use crate::record::keyring::wrapping::Opened;
 use crate::record::store::{StoreError, Version};
-use crate::record::{Applied, Record};
+use crate::seal::Seal;
 
 /// Reads the record, or begins one for a tenant that is seen for the first time.
 pub async fn load(
@@ -29,8 +33,8 @@ pub async fn load(
         .namespaces
         .uid(&id.namespace, created, now.timestamp())
         .await?;
-    let loaded = match ctx.records.load(id, &uid).await {
-        Ok(loaded) => loaded,
+    let read = match ctx.records.load(id, &uid).await {
+        Ok(read) => read,
         Err(StoreError::Unusable(unusable)) => {
             let secret = crate::record::store::secret_name(id);
             let failure = unusable.failure(&ctx.records_namespace, &secret);
@@ -40,15 +44,24 @@ pub async fn load(
         }
         Err(error) => return Err(error.into()),
     };
-    let stored = if let Some((record, version)) = loaded {
-        Stored { record, version }
-    } else {
-        if !ctx.may_write(ctx.clock.now()) {
-            return Err(ReconcileError::NotHolder);
+    let (record, version) = read.unzip();
+    let known = entry.tenant.outlives(record.as_ref(), &uid);
+    if known.is_some() {
+        warn!(tenant = %id, "an older record was put in place of the tenant's; written again");
+    }
+    let stored = match (known, record, version) {
+        (None, Some(record), Some(version)) => Stored { record, version },
+        (known, _, version) => {
+            if !ctx.may_write(ctx.clock.now()) {
+                return Err(ReconcileError::NotHolder);
+            }
+            let record = match known {
+                Some(known) => known,
+                None => Record::new(id, &uid)?,
+            };
+            let version = ctx.records.save(id, &record, version.as_ref()).await?;
+            Stored { record, version }
         }
-        let record = Record::new(id, &uid)?;
-        let version = ctx.records.save(id, &record, None).await?;
-        Stored { record, version }
     };
     settle(ctx, id, &stored.record);
     entry.tenant.take_record(stored, ctx.clock.now());
@@ -61,47 +74,65 @@ pub async fn put_in_force(
     id: &TenantId,
     entry: &mut Entry,
 ) -> Result<(), ReconcileError> {
-    let (Some(proved), Some(stored)) = (entry.tenant.proved.clone(), entry.tenant.stored.clone())
-    else {
+    let (Some(proved), Some(stored)) = (&entry.tenant.proved, entry.tenant.stored.clone()) else {
         return Ok(());
     };
     let now = ctx.clock.now();
-    if !proved.holds(now) {
-        // It could not be recorded for so long that the key has to be proved again.
+    // It could not be recorded for so long that the key has to be proved again; or the keyring has
+    // changed meanwhile.
+    let record = entry.tenant.record_of(proved, now);
+    let Some(record) = record.filter(|_| proved.holds(now)) else {
         entry.tenant.prove_again(now);
         return Ok(());
-    }
+    };
     if !ctx.may_write(now) {
         return Err(ReconcileError::NotHolder);
     }
-    let key = proved.success.key_id.as_str();
+    let key = proved.tried.success.key_id.as_str();
     let reserved = match lock(&ctx.claims).as_mut() {
         Some(claims) => claims.reserve(id, key),
         None => return Err(ReconcileError::NotHolder),
     };
     if reserved.is_err() {
-        let failure = attempt::conflict(&ctx.records_namespace, key);
+        let failure = work::conflict(&ctx.records_namespace, key);
         entry.tenant.refuse_proved(failure, now, random::fraction());
         return Ok(());
     }
-    let mut record = stored.record.clone();
-    record.claim = Some(key.to_owned());
-    record.applied = Some(Applied {
-        spec: proved.spec.clone(),
-        object_uid: entry.tenant.object_uid.clone(),
-        generation: proved.generation,
-    });
     let version = save(ctx, id, entry, &record, &stored).await?;
     settle(ctx, id, &record);
+    let Some(proved) = entry.tenant.proved.take() else {
+        return Ok(());
+    };
     let now = ctx.clock.now();
     let stored = Stored { record, version };
-    let transition = entry.tenant.adopt(proved, stored, now);
+    let transition = entry.tenant.adopt(&proved, stored, now);
+    let proof = entry.tenant.seal().and_then(Seal::proof);
+    if let Some(opened) = proved.tried.opened
+        && proof == Some(proved.started)
+    {
+        hold(ctx, id, entry, opened, proved.started);
+    }
     entry.open.check.abandon();
-    entry.open.reading.abandon();
+    entry.open.survey.abandon();
+    entry.open.rotation.abandon();
     if let Some(transition) = transition {
         reconcile::note(ctx, id, entry, transition);
     }
     Ok(())
+}
+
+/// Keeps an opened master key, while its proof may be relied on and the tenant is not sealed.
+pub fn hold(ctx: &Context, id: &TenantId, entry: &Entry, opened: Opened, proof: Moment) {
+    let now = ctx.clock.now();
+    let active = entry.tenant.keyring().and_then(Keyring::active);
+    let serves = entry.tenant.seal().is_some_and(|seal| seal.may_serve(now));
+    if let Some(applied) = entry.tenant.applied()
+        && serves
+        && active.is_some_and(|one| one.id == opened.id)
+    {
+        ctx.keys
+            .hold(id, opened, proof, applied.spec.timing().proof_ttl);
+    }
 }
 
 /// What the record says is what the tenant has.
@@ -118,7 +149,7 @@ pub async fn put_on_record(
     entry: &mut Entry,
 ) -> Result<(), ReconcileError> {
     let now = ctx.clock.now();
-    let Some(wanted) = entry.tenant.wanted_record(now) else {
+    let Some(wanted) = entry.tenant.wanted_record(now, random::fraction()) else {
         return Ok(());
     };
     let Some(stored) = entry
@@ -134,7 +165,11 @@ pub async fn put_on_record(
     }
     let version = save(ctx, id, entry, &wanted, &stored).await?;
     let record = wanted;
-    entry.tenant.recorded(Stored { record, version }, now);
+    let made = entry.tenant.recorded(Stored { record, version }, now);
+    if let Some((rotation, rotated)) = made {
+        info!(tenant = %id, why = ?rotation.why, key = %rotated.minted.id, "a new master key");
+        hold(ctx, id, entry, rotated.opened, rotation.started);
+    }
     Ok(())
 }
 

@@ -7,8 +7,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use super::candidate::Verdict;
 use super::risk::{self, Secret};
 use super::tenant::Reading;
-use crate::api::{Effective, HandledRequests, Phase, Reason, TenantKmsStatus, VerifyError};
+use crate::api::{
+    Effective, HandledRequests, MasterKeyStatus, Phase, Reason, TenantKmsStatus, VerifyError,
+};
 use crate::provider::Failure;
+use crate::record::keyring::{Key, Keyring};
 use crate::seal::{Cause, State};
 
 /// What a report is made from.
@@ -33,6 +36,9 @@ pub struct View<'a> {
     pub last_verified: Option<Timestamp>,
     pub identity: Option<&'a str>,
     pub kek_version: Option<&'a str>,
+    /// What the key in use can do no more, or what keeps its master key from being rotated.
+    pub refused: Option<&'a Failure>,
+    pub keyring: Option<&'a Keyring>,
     pub effective: Option<&'a Effective>,
     pub handled: &'a HandledRequests,
     /// What was read of the key in force.
@@ -83,6 +89,8 @@ impl<'a> From<&'a Failure> for Words<'a> {
 }
 
 const KEY_AT_RISK: &str = "KeyAtRisk";
+/// How many master keys are told.
+const NEWEST: usize = 10;
 const VERIFIED: Words<'static> = Words {
     reason: Reason::Verified,
     message: "The key works: wrap and unwrap were proved.",
@@ -149,13 +157,14 @@ fn row<'a>(view: &View<'a>) -> Row<'a> {
     match view.seal {
         Some(State::Active) => {
             let (is, words, going) = accepted(view.candidate);
-            let ready = match view.candidate {
-                Some(_) => words_of(view.candidate),
-                None => VERIFIED,
+            let (ready, going) = match (view.candidate, view.refused) {
+                (Some(_), _) => ((is, words), going),
+                (None, Some(refused)) => ((Is::False, refused.into()), Going::Stalled),
+                (None, None) => ((is, VERIFIED), going),
             };
             Row {
                 phase: Phase::Active,
-                ready: (is, ready),
+                ready,
                 active: (Is::True, VERIFIED),
                 sealed: (Is::False, VERIFIED),
                 accepted: (is, words),
@@ -211,10 +220,6 @@ fn row<'a>(view: &View<'a>) -> Row<'a> {
     }
 }
 
-fn words_of(candidate: Option<&Verdict>) -> Words<'_> {
-    accepted(candidate).1
-}
-
 fn pending(words: Words<'_>, ready: Is, accepted: Is, going: Going) -> Row<'_> {
     Row {
         phase: Phase::Pending,
@@ -265,6 +270,7 @@ pub fn report(view: &View<'_>, reported: Option<&TenantKmsStatus>) -> TenantKmsS
         }),
         identity: view.identity.map(str::to_owned),
         kek_version: view.kek_version.map(str::to_owned),
+        master_keys: view.keyring.map_or_else(Vec::new, master_keys),
         effective: view.effective.cloned(),
         handled_requests: (*view.handled != HandledRequests::default())
             .then(|| view.handled.clone()),
@@ -273,6 +279,59 @@ pub fn report(view: &View<'_>, reported: Option<&TenantKmsStatus>) -> TenantKmsS
         status.last_verified_time = view.last_verified.map(Time).or(status.last_verified_time);
     }
     status
+}
+
+/// The status of a deleted object whose master keys are erased at `end`.
+pub fn erasing(
+    observed: &TenantKmsStatus,
+    generation: i64,
+    end: Timestamp,
+    now: Timestamp,
+) -> TenantKmsStatus {
+    let message = format!(
+        "This object was deleted, and its master keys are destroyed for ever at {end}. To keep \
+         them: `kubectl annotate tkms '<name>' tenantkms.dev/confirm-erase-`."
+    );
+    let said = |type_: &str| Condition {
+        type_: type_.to_owned(),
+        status: Is::False.name().to_owned(),
+        reason: Reason::Erasing.name().to_owned(),
+        message: message.clone(),
+        observed_generation: Some(generation),
+        last_transition_time: observed
+            .conditions
+            .iter()
+            .find(|one| one.type_ == type_ && one.status == Is::False.name())
+            .map_or(Time(now), |one| one.last_transition_time.clone()),
+    };
+    let stays = |one: &&Condition| {
+        !["Ready", "Active", "Reconciling", "Stalled"].contains(&one.type_.as_str())
+    };
+    let others = observed.conditions.iter().filter(stays).cloned();
+    TenantKmsStatus {
+        phase: Some(Phase::Suspended),
+        conditions: [said("Ready"), said("Active")]
+            .into_iter()
+            .chain(others)
+            .collect(),
+        ..observed.clone()
+    }
+}
+
+/// The newest ones, newest first.
+fn master_keys(keyring: &Keyring) -> Vec<MasterKeyStatus> {
+    let newest = keyring.versions.iter().rev().take(NEWEST);
+    let told = newest.map(|version| MasterKeyStatus {
+        id: version.id.to_string(),
+        version: version.number,
+        state: version.key.state().to_owned(),
+        created_time: Time(version.created),
+        retired_time: match version.key {
+            Key::Retired { retired, .. } => Some(Time(retired)),
+            Key::Active { .. } | Key::Erased { .. } => None,
+        },
+    });
+    told.collect()
 }
 
 /// `KeyAtRisk`. A process that has read nothing yet leaves what is said of an active tenant: the

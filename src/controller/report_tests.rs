@@ -12,6 +12,7 @@ use crate::seal::{Cause, State};
 static NOTHING: HandledRequests = HandledRequests {
     verify_requested_at: None,
     unseal_requested_at: None,
+    rotate_requested_at: None,
 };
 
 fn at(seconds: i64) -> Timestamp {
@@ -39,6 +40,8 @@ fn blank() -> View<'static> {
         last_verified: None,
         identity: None,
         kek_version: None,
+        refused: None,
+        keyring: None,
         effective: None,
         handled: &NOTHING,
         reading: None,

@@ -14,6 +14,7 @@ use crate::random::encode_hex;
 
 const VERIFY: &str = "tenantkms.dev/verify-requested-at";
 const UNSEAL: &str = "tenantkms.dev/unseal-requested-at";
+const ROTATE: &str = "tenantkms.dev/rotate-requested-at";
 const PAUSE: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Debug, Default)]
@@ -99,6 +100,7 @@ impl Asked {
         HandledRequests {
             verify_requested_at: newer(&self.verify, &recorded.verify_requested_at),
             unseal_requested_at: newer(&self.unseal, &recorded.unseal_requested_at),
+            rotate_requested_at: recorded.rotate_requested_at.clone(),
         }
     }
 
@@ -111,6 +113,14 @@ impl Asked {
             })
         })
     }
+}
+
+/// The value that asks for another master key. Rotations are counted apart: one per hour.
+pub fn rotation(object: &TenantKms) -> Option<String> {
+    object
+        .annotations()
+        .get(ROTATE)
+        .map(|value| harmless(value))
 }
 
 /// The value itself when it is a plain time stamp or word, else a digest: what stands in an

@@ -5,7 +5,7 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 use kube::api::{Api, Patch, PatchParams};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use super::context::{Context, Entry};
@@ -49,24 +49,32 @@ pub async fn report(
         return Err(ReconcileError::NotHolder);
     }
     ctx.turn(&tenant.id, status.phase == Some(Phase::Sealed))?;
+    write(ctx, object, &patch).await?;
+    tell(ctx, object, tenant.reported.as_ref().or(observed), &status);
+    if decided {
+        entry.tenant.reported = Some(status);
+    }
+    Ok(true)
+}
+
+/// Writes a status that says something new.
+pub async fn write(ctx: &Context, object: &TenantKms, patch: &Value) -> Result<(), ReconcileError> {
     let api: Api<TenantKms> =
         Api::namespaced(ctx.client.clone(), &object.namespace().unwrap_or_default());
     let params = PatchParams {
         field_manager: Some(MANAGER.to_owned()),
         ..PatchParams::default()
     };
-    let patch = Patch::Merge(&patch);
+    let patch = Patch::Merge(patch);
     let name = object.name_any();
     match timeout(DEADLINE, api.patch_status(&name, &params, &patch)).await {
-        Ok(Ok(_)) => ctx.metrics.status_written(),
-        Ok(Err(error)) => return Err(ReconcileError::Status(Box::new(error))),
-        Err(_) => return Err(ReconcileError::Deadline),
+        Ok(Ok(_)) => {
+            ctx.metrics.status_written();
+            Ok(())
+        }
+        Ok(Err(error)) => Err(ReconcileError::Status(Box::new(error))),
+        Err(_) => Err(ReconcileError::Deadline),
     }
-    tell(ctx, object, tenant.reported.as_ref().or(observed), &status);
-    if decided {
-        entry.tenant.reported = Some(status);
-    }
-    Ok(true)
 }
 
 /// An Event when phase or reason changed.

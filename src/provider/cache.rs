@@ -105,11 +105,11 @@ mod tests {
 
     #[async_trait]
     impl Kms for Nothing {
-        async fn wrap(&self, _: &Zeroizing<Vec<u8>>) -> Result<Wrapped, Failure> {
+        async fn wrap(&self, _: &str, _: &Zeroizing<Vec<u8>>) -> Result<Wrapped, Failure> {
             unreachable!("never used")
         }
 
-        async fn unwrap(&self, _: &Wrapped) -> Result<Zeroizing<Vec<u8>>, Failure> {
+        async fn unwrap(&self, _: &str, _: &Wrapped) -> Result<Zeroizing<Vec<u8>>, Failure> {
             unreachable!("never used")
         }
 

@@ -201,6 +201,21 @@ pub fn row(reason: Reason) -> Row {
             "kubectl get deployment --all-namespaces --selector \
              'app.kubernetes.io/name=tenant-kms-operator' --output wide",
         ),
+        Reason::KeyringFull => (
+            "Misconfigured",
+            "64 versions of the master key can be unwrapped, so no further one is made.",
+            "Which versions nothing uses any more; re-encrypt old data, then add them to \
+             spec.masterKey.erasedIds.",
+            "kubectl get tkms '<name>' --namespace '<namespace>' --output \
+             jsonpath='{.status.masterKeys}'",
+        ),
+        Reason::Erasing => (
+            "State",
+            "The object was deleted with deletionPolicy Erase, confirmed: its master keys are \
+             destroyed for ever seven days later.",
+            "Whether that is still meant; without the annotation the keys are kept.",
+            "kubectl annotate tkms '<name>' --namespace '<namespace>' tenantkms.dev/confirm-erase-",
+        ),
         Reason::ProviderNotBuilt => (
             "Misconfigured",
             "This build of the operator has no such provider.",

@@ -50,11 +50,20 @@ pub struct Purgeable {
 /// One tenant's key, reached with one credential.
 #[async_trait]
 pub trait Kms: Send + Sync {
-    /// Wraps with the version the spec names, or else the current one.
-    async fn wrap(&self, plaintext: &Zeroizing<Vec<u8>>) -> Result<Wrapped, Failure>;
+    /// Wraps with the version the spec names, or else the current one. Where the service can bind
+    /// what it wraps, it is bound to `tenant_uid` and opens for no other.
+    async fn wrap(
+        &self,
+        tenant_uid: &str,
+        plaintext: &Zeroizing<Vec<u8>>,
+    ) -> Result<Wrapped, Failure>;
 
     /// Unwraps with exactly the version that wrapped.
-    async fn unwrap(&self, wrapped: &Wrapped) -> Result<Zeroizing<Vec<u8>>, Failure>;
+    async fn unwrap(
+        &self,
+        tenant_uid: &str,
+        wrapped: &Wrapped,
+    ) -> Result<Zeroizing<Vec<u8>>, Failure>;
 
     /// What the service says of the key; `None` where it says nothing. Never part of a proof: a
     /// refusal here is none of the key's use.

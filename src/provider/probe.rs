@@ -25,13 +25,14 @@ pub enum Step {
 }
 
 /// One probe. A proof is dated before this is called, not after.
-pub async fn probe(kms: &dyn Kms) -> Result<Proved, Failure> {
-    probe_observed(kms, |_, _, _| {}).await
+pub async fn probe(kms: &dyn Kms, tenant_uid: &str) -> Result<Proved, Failure> {
+    probe_observed(kms, tenant_uid, |_, _, _| {}).await
 }
 
 /// [`probe`], telling each step's duration and outcome as it ends.
 pub async fn probe_observed(
     kms: &dyn Kms,
+    tenant_uid: &str,
     mut observe: impl FnMut(Step, Duration, Option<&Failure>) + Send,
 ) -> Result<Proved, Failure> {
     let mut plaintext = Zeroizing::new(vec![0; 32]);
@@ -42,13 +43,16 @@ pub async fn probe_observed(
         )
     })?;
     let begun = Instant::now();
-    let wrapped = kms.wrap(&plaintext).await;
+    let wrapped = kms.wrap(tenant_uid, &plaintext).await;
     observe(Step::Wrap, begun.elapsed(), wrapped.as_ref().err());
     let wrapped = wrapped?;
 
     let begun = Instant::now();
-    let same = kms.unwrap(&wrapped).await.and_then(|unwrapped| {
-        constant_time::verify_slices_are_equal(&plaintext, &unwrapped).map_err(|_| {
+    let same = kms
+        .unwrap(tenant_uid, &wrapped)
+        .await
+        .and_then(|unwrapped| {
+            constant_time::verify_slices_are_equal(&plaintext, &unwrapped).map_err(|_| {
             Failure::transient(
                 Reason::ProviderError,
                 "the key service unwrapped to other bytes than were wrapped. Check that nothing \
@@ -56,7 +60,7 @@ pub async fn probe_observed(
                  inspects TLS: tenant-kms verify -f '<manifest>'",
             )
         })
-    });
+        });
     observe(Step::Unwrap, begun.elapsed(), same.as_ref().err());
     same?;
     Ok(Proved {
@@ -78,14 +82,14 @@ mod tests {
 
     #[async_trait]
     impl Kms for Mirror {
-        async fn wrap(&self, plaintext: &Zeroizing<Vec<u8>>) -> Result<Wrapped, Failure> {
+        async fn wrap(&self, _: &str, plaintext: &Zeroizing<Vec<u8>>) -> Result<Wrapped, Failure> {
             Ok(Wrapped {
                 ciphertext: plaintext.iter().map(|b| !b).collect(),
                 kek_version: "v1".to_owned(),
             })
         }
 
-        async fn unwrap(&self, wrapped: &Wrapped) -> Result<Zeroizing<Vec<u8>>, Failure> {
+        async fn unwrap(&self, _: &str, wrapped: &Wrapped) -> Result<Zeroizing<Vec<u8>>, Failure> {
             let mut bytes: Vec<u8> = wrapped.ciphertext.iter().map(|b| !b).collect();
             bytes[0] ^= self.flip;
             Ok(Zeroizing::new(bytes))
@@ -102,9 +106,9 @@ mod tests {
 
     #[tokio::test]
     async fn one_wrong_bit_is_no_proof_and_no_denial() {
-        let proved = probe(&Mirror { flip: 0 }).await.expect("proved");
+        let proved = probe(&Mirror { flip: 0 }, "uid").await.expect("proved");
         assert_eq!(proved.kek_version, "v1");
-        let failure = probe(&Mirror { flip: 1 }).await.expect_err("wrong");
+        let failure = probe(&Mirror { flip: 1 }, "uid").await.expect_err("wrong");
         assert_eq!(
             (failure.kind, failure.reason),
             (Kind::Transient, Reason::ProviderError)

@@ -2,6 +2,7 @@
 //! the store that keeps it is in `store.rs`. Only the holder writes, always on the version read.
 
 pub mod claims;
+pub mod keyring;
 pub mod store;
 
 use jiff::Timestamp;
@@ -11,8 +12,12 @@ use crate::api::{HandledRequests, Reason, TenantKmsSpec};
 use crate::provider::{Failure, TenantId};
 use crate::random;
 
-/// The format this version writes. Readers accept this and the previous one.
-pub const FORMAT: u32 = 1;
+use self::keyring::Keyring;
+
+/// The newest format. Readers accept this and the previous one, which had no keyring; a record
+/// without a keyring is still written that way.
+pub const FORMAT: u32 = 2;
+const WITHOUT_KEYRING: u32 = 1;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -36,6 +41,9 @@ pub struct Record {
     pub claim: Option<String>,
     #[serde(default)]
     pub handled: HandledRequests,
+    /// The tenant's master keys, wrapped by its key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keyring: Option<Keyring>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,7 +65,7 @@ impl Record {
     /// The record of a tenant seen for the first time.
     pub fn new(tenant: &TenantId, namespace_uid: &str) -> Result<Self, random::Unavailable> {
         Ok(Self {
-            format: FORMAT,
+            format: WITHOUT_KEYRING,
             tenant: tenant.to_string(),
             tenant_uid: random::hex::<16>()?,
             namespace_uid: namespace_uid.to_owned(),
@@ -66,7 +74,31 @@ impl Record {
             applied: None,
             claim: None,
             handled: HandledRequests::default(),
+            keyring: None,
         })
+    }
+
+    /// The same record with these master keys.
+    #[must_use]
+    pub fn with_keyring(self, keyring: Keyring) -> Self {
+        Self {
+            format: FORMAT,
+            keyring: Some(keyring),
+            ..self
+        }
+    }
+
+    /// The same record when every master key was destroyed on purpose: the key belongs to nobody
+    /// now, and no session of before lives on.
+    #[must_use]
+    pub fn erased(self, now: Timestamp) -> Self {
+        Self {
+            seal_epoch: self.seal_epoch + 1,
+            applied: None,
+            claim: None,
+            keyring: self.keyring.map(|keyring| keyring.erase_all(now)),
+            ..self
+        }
     }
 
     /// Reads a record and refuses what is not this tenant's, damaged, or of a newer operator.
@@ -86,7 +118,12 @@ impl Record {
         if record.namespace_uid != namespace_uid {
             return Err(Unusable::Foreign);
         }
-        Ok(record)
+        match &record.keyring {
+            None if record.format == FORMAT => Err(Unusable::Missing),
+            Some(_) if record.format != FORMAT => Err(Unusable::Corrupt),
+            Some(keyring) if !keyring.is_sound() => Err(Unusable::Corrupt),
+            _ => Ok(record),
+        }
     }
 }
 
@@ -96,6 +133,8 @@ pub enum Unusable {
     Corrupt,
     TooNew,
     Foreign,
+    /// It had a keyring, and has none now.
+    Missing,
 }
 
 impl Unusable {
@@ -111,6 +150,15 @@ impl Unusable {
                      '{namespace}' apply -f BACKUP.yaml`."
                 ),
             ),
+            Self::Missing => Failure::misconfigured(
+                Reason::KeyringMissing,
+                format!(
+                    "The record of this tenant has lost its master keys, so nothing was sent to \
+                     the key and none was made anew. Restore Secret '{secret}' from a backup: \
+                     `kubectl annotate namespace '{namespace}' tenantkms.dev/break-glass=restore`, \
+                     then `tenant-kms keyring import -f BACKUP.json`."
+                ),
+            ),
             Self::TooNew => Failure::misconfigured(
                 Reason::KeyringTooNew,
                 format!(
@@ -124,9 +172,10 @@ impl Unusable {
                 format!(
                     "This namespace was deleted and created again; the record belongs to the \
                      old one, so nothing was sent to the key. If the new namespace has another \
-                     owner, use another name. To start anew: `kubectl \
-                     annotate namespace '{namespace}' tenantkms.dev/break-glass=adopt`, then \
-                     `kubectl -n '{namespace}' delete secret '{secret}'`."
+                     owner, use another name. If the owner is the same: `kubectl annotate \
+                     namespace '{namespace}' tenantkms.dev/break-glass=adopt`, then `tenant-kms \
+                     keyring adopt '<name>' -n '<namespace>'`. To start anew instead: `kubectl \
+                     -n '{namespace}' delete secret '{secret}'`."
                 ),
             ),
         }
@@ -161,7 +210,7 @@ mod tests {
             Err(Unusable::Corrupt)
         );
         assert_eq!(
-            Record::parse(br#"{"format":2,"new":true}"#, &tenant(), "ns-uid"),
+            Record::parse(br#"{"format":3,"new":true}"#, &tenant(), "ns-uid"),
             Err(Unusable::TooNew)
         );
         let other = TenantId {

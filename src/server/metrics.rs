@@ -13,8 +13,7 @@ use prometheus::{
 use crate::api::{Phase, ProviderKind, Reason, TenantKmsStatus};
 use crate::controller::context::lock;
 use crate::controller::outcome::Outcome;
-use crate::controller::tenant::Answer;
-use crate::provider::TenantId;
+use crate::provider::{Failure, TenantId};
 use crate::seal::{Seal, Transition};
 
 #[derive(Debug)]
@@ -217,11 +216,8 @@ pub struct AttemptTimer<'a> {
 }
 
 impl AttemptTimer<'_> {
-    pub fn ended(self, answer: &Answer) {
-        let reason = match answer {
-            Ok(_) => Reason::Verified,
-            Err(failure) => failure.reason,
-        };
+    pub fn ended(self, failure: Option<&Failure>) {
+        let reason = failure.map_or(Reason::Verified, |failure| failure.reason);
         let provider = self.provider.name();
         self.metrics
             .attempts
@@ -243,7 +239,6 @@ impl Drop for AttemptTimer<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::provider::Failure;
     use crate::seal::Cause;
 
     #[test]
@@ -252,7 +247,7 @@ mod tests {
         let unreachable = Failure::transient(Reason::Unreachable, "?");
         metrics
             .attempt_started(ProviderKind::Azure)
-            .ended(&Err(unreachable));
+            .ended(Some(&unreachable));
         metrics.reconciled(Outcome::Steady, Duration::ZERO);
         metrics.transition(Transition::Sealed(Cause::Outage), Some(Reason::Unreachable));
         let id = TenantId::new("tenants", "acme");

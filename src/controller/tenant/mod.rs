@@ -1,59 +1,33 @@
 //! What this process knows of one tenant, and what follows from it. Pure: answers, the spec and
 //! the time go in; attempts to make, records and reports to write come out.
 
-mod attributes;
+pub mod answers;
 mod epochs;
+mod recorded;
+mod upkeep;
 mod view;
 
 use jiff::Timestamp;
 
-use self::attributes::Known;
 use self::epochs::Epochs;
-use super::candidate::Candidate;
-use super::requests::Asked;
+use self::upkeep::Upkeep;
+use super::candidate::{Candidate, Verdict};
+use super::requests::{self, Asked};
 use crate::api::{Effective, HandledRequests, TenantKms, TenantKmsSpec, TenantKmsStatus};
 use crate::clock::Moment;
-use crate::provider::{Attributes, Failure, TenantId};
+use crate::provider::{Failure, TenantId};
 use crate::record::store::Version;
-use crate::record::{Applied, Record, SealedSince};
+use crate::record::{Applied, Record};
 use crate::seal::{self, Seal, State, Transition};
+
+pub use self::answers::{Change, Checked, Proved, Reading, Rotated, Success, Surveyed, Tried};
+pub use self::upkeep::{Rotation, Why};
 
 /// A record as it is stored.
 #[derive(Clone, Debug)]
 pub struct Stored {
     pub record: Record,
     pub version: Version,
-}
-
-/// What a successful attempt tells.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Success {
-    pub key_id: String,
-    pub kek_version: String,
-    pub identity: String,
-    /// What the service says of the key, where it was asked.
-    pub reading: Option<Reading>,
-}
-
-pub type Answer = Result<Success, Failure>;
-
-/// What a key service says of a key; `Ok(None)` where it says nothing.
-pub type Reading = Result<Option<Attributes>, Failure>;
-
-/// A candidate that was proved and waits to be put on record.
-#[derive(Clone, Debug)]
-pub struct Proved {
-    pub spec: TenantKmsSpec,
-    pub generation: i64,
-    pub started: Moment,
-    pub success: Success,
-}
-
-impl Proved {
-    /// Whether the proof may still be relied on.
-    pub fn holds(&self, now: Moment) -> bool {
-        now.agrees_with(self.started) && now.since(self.started) < timing(&self.spec).proof_ttl
-    }
 }
 
 #[derive(Debug)]
@@ -74,7 +48,9 @@ pub struct Tenant {
     last_success: Option<(Success, Timestamp)>,
     candidate_failure: Option<(Failure, Timestamp)>,
     effective: Option<Effective>,
-    known: Known,
+    upkeep: Upkeep,
+    /// What the object asks for and does not get, beside its key.
+    objection: Option<Verdict>,
     pub reported: Option<TenantKmsStatus>,
 }
 
@@ -96,7 +72,8 @@ impl Tenant {
             last_success: None,
             candidate_failure: None,
             effective: None,
-            known: Known::default(),
+            upkeep: Upkeep::default(),
+            objection: None,
             reported: None,
         }
     }
@@ -122,6 +99,7 @@ impl Tenant {
         self.replace_seal(None);
         self.candidate = None;
         self.proved = None;
+        self.upkeep.drop_ready();
     }
 
     /// Whether the record is to be read before anything is written.
@@ -155,10 +133,16 @@ impl Tenant {
         self.effective = Some(effective(&object.spec));
         let spec = object.spec.verifiable();
         self.observe_suspension(object.spec.is_suspended(), now);
+        self.upkeep.observe(
+            requests::rotation(object),
+            object.spec.rotation_interval(),
+            object.spec.erased_ids(),
+        );
         if self.stored.is_none() {
             return;
         }
-        let in_force = self.applied().is_some_and(|applied| applied.spec == spec);
+        let in_force = |applied: &Applied| applied.spec.verifiable() == spec;
+        let in_force = self.applied().is_some_and(in_force);
         if in_force {
             self.candidate = None;
             self.candidate_failure = None;
@@ -189,6 +173,7 @@ impl Tenant {
     fn observe_suspension(&mut self, suspended: bool, now: Moment) {
         if suspended && !self.suspended {
             self.proved = None;
+            self.upkeep.drop_ready();
             if let Some(seal) = &mut self.seal {
                 seal.void();
             }
@@ -210,7 +195,7 @@ impl Tenant {
     pub fn checked(
         &mut self,
         attempt: seal::Attempt,
-        answer: Answer,
+        answer: Result<Success, Failure>,
         now: Moment,
         jitter: f64,
     ) -> Option<Transition> {
@@ -237,7 +222,7 @@ impl Tenant {
         &mut self,
         spec: &TenantKmsSpec,
         started: Moment,
-        answer: Answer,
+        answer: Result<Tried, Failure>,
         now: Moment,
         jitter: f64,
     ) {
@@ -246,12 +231,12 @@ impl Tenant {
             return; // the spec has changed since
         };
         match answer {
-            Ok(success) => {
+            Ok(tried) => {
                 self.proved = Some(Proved {
                     spec: candidate.spec.clone(),
                     generation: candidate.generation,
                     started,
-                    success,
+                    tried,
                 });
             }
             Err(failure) => {
@@ -279,7 +264,7 @@ impl Tenant {
     }
 
     /// The proved candidate is on record: it is in force from now on.
-    pub fn adopt(&mut self, proved: Proved, stored: Stored, now: Moment) -> Option<Transition> {
+    pub fn adopt(&mut self, proved: &Proved, stored: Stored, now: Moment) -> Option<Transition> {
         let timing = timing(&proved.spec);
         let seal = self.seal.get_or_insert_with(|| Seal::new(timing, now));
         seal.set_timing(timing);
@@ -294,8 +279,10 @@ impl Tenant {
             transition = fresh.and_then(|seal| seal.adopt_proof(proved.started, now));
         }
         self.count_seals();
-        self.known.another_key(proved.success.reading.clone(), now);
-        self.last_success = Some((proved.success, proved.started.timestamp()));
+        let tried = &proved.tried;
+        self.upkeep
+            .another_spec(tried.reading.clone(), &tried.success.kek_version, now);
+        self.last_success = Some((tried.success.clone(), proved.started.timestamp()));
         self.stored = Some(stored);
         self.candidate = None;
         self.candidate_failure = None;
@@ -326,39 +313,11 @@ impl Tenant {
         transition
     }
 
-    /// The wanted record is stored.
-    pub fn recorded(&mut self, stored: Stored, now: Moment) {
-        self.epochs.recorded();
-        self.take_record(stored, now);
-    }
-
-    /// The record as it should be; equal to the stored one when nothing is to be written.
-    pub fn wanted_record(&self, now: Moment) -> Option<Record> {
-        let stored = &self.stored.as_ref()?.record;
-        let mut wanted = stored.clone();
-        wanted.handled = self.asked.handled(&stored.handled);
-        wanted.seal_epoch = self.epochs.next(stored.seal_epoch);
-        match self.seal.as_ref().map(Seal::state) {
-            Some(State::Sealed { since, .. }) if stored.sealed.is_none() => {
-                wanted.sealed = Some(SealedSince {
-                    since: since.timestamp().min(now.timestamp()),
-                    reason: self
-                        .seal
-                        .as_ref()
-                        .and_then(Seal::failure)
-                        .map_or_else(String::new, |failure| failure.reason.name().to_owned()),
-                });
-            }
-            Some(State::Active) if !self.suspended => wanted.sealed = None,
-            _ => {}
-        }
-        Some(wanted)
-    }
-
     fn handled(&self) -> &HandledRequests {
         static NONE: HandledRequests = HandledRequests {
             verify_requested_at: None,
             unseal_requested_at: None,
+            rotate_requested_at: None,
         };
         self.stored
             .as_ref()

@@ -41,7 +41,8 @@ impl Tenant {
             suspended: self.suspended,
             seal: self.seal.as_ref().map(Seal::state),
             seal_failure: self.seal.as_ref().and_then(Seal::failure),
-            candidate: self.candidate.as_ref().map(Candidate::verdict),
+            candidate: self.verdict(),
+            refused: self.upkeep.refused(),
             unusable: self.unusable.as_ref(),
             last_failure: self.last_failure(),
             sealed_since: self.sealed_since(),
@@ -55,11 +56,18 @@ impl Tenant {
                 .as_ref()
                 .map(|(one, _)| one.kek_version.as_str()),
             effective: self.effective.as_ref(),
+            keyring: self.keyring(),
             handled: self.handled(),
-            reading: self.known.reading(),
+            reading: self.upkeep.reading(),
             secret: self.applied().and_then(|applied| Secret::of(&applied.spec)),
             now: now.timestamp(),
         }
+    }
+
+    /// Of what the object wants and does not have.
+    fn verdict(&self) -> Option<&Verdict> {
+        let candidate = self.candidate.as_ref().map(Candidate::verdict);
+        candidate.or(self.objection.as_ref())
     }
 
     /// As the record says, or before it could be written as this process knows.

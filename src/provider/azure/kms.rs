@@ -134,7 +134,8 @@ fn parameters(value: &[u8]) -> KeyOperationParameters {
 
 #[async_trait]
 impl Kms for AzureKms {
-    async fn wrap(&self, plaintext: &Zeroizing<Vec<u8>>) -> Result<Wrapped, Failure> {
+    /// RSA-OAEP binds nothing: the commitment in the record tells another tenant's bytes.
+    async fn wrap(&self, _: &str, plaintext: &Zeroizing<Vec<u8>>) -> Result<Wrapped, Failure> {
         let call = async {
             let options = KeyClientWrapKeyOptions {
                 key_version: self.key.version.clone(),
@@ -158,7 +159,7 @@ impl Kms for AzureKms {
         })
     }
 
-    async fn unwrap(&self, wrapped: &Wrapped) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    async fn unwrap(&self, _: &str, wrapped: &Wrapped) -> Result<Zeroizing<Vec<u8>>, Failure> {
         // It is put into a path unescaped, and may come from a stored record.
         if !is_version(&wrapped.kek_version) {
             return Err(distrusted(

@@ -1,0 +1,120 @@
+//! What a tenant's record should say. Pure: whoever writes it does so in one write on the version that
+//! was read, so that a crash leaves the old record or the new one and nothing between.
+
+use super::answers::{Change, Proved, Rotated};
+use super::{Rotation, Stored, Tenant};
+use crate::api::TenantKmsSpec;
+use crate::clock::Moment;
+use crate::controller::work::{Active, Bound};
+use crate::record::keyring::Keyring;
+use crate::record::{Applied, Record, SealedSince};
+use crate::seal::{Seal, State};
+
+impl Tenant {
+    /// The record as it should be; equal to the stored one when nothing is to be written.
+    pub fn wanted_record(&mut self, now: Moment, jitter: f64) -> Option<Record> {
+        let stored = &self.stored.as_ref()?.record;
+        let mut wanted = stored.clone();
+        wanted.handled = self.asked.handled(&stored.handled);
+        wanted.seal_epoch = self.epochs.next(stored.seal_epoch);
+        match self.seal.as_ref().map(Seal::state) {
+            Some(State::Sealed { since, .. }) if stored.sealed.is_none() => {
+                wanted.sealed = Some(SealedSince {
+                    since: since.timestamp().min(now.timestamp()),
+                    reason: self
+                        .seal
+                        .as_ref()
+                        .and_then(Seal::failure)
+                        .map_or_else(String::new, |failure| failure.reason.name().to_owned()),
+                });
+            }
+            Some(State::Active) if !self.suspended => wanted.sealed = None,
+            _ => {}
+        }
+        Some(self.keep(wanted, now, jitter))
+    }
+
+    /// The spec in force.
+    pub fn in_force(&self) -> Option<TenantKmsSpec> {
+        self.applied().map(|applied| applied.spec.clone())
+    }
+
+    /// The same, if it was verified for this object: only that moves its keys.
+    pub fn movable(&self) -> Option<TenantKmsSpec> {
+        let applied = self.applied()?;
+        (applied.object_uid == self.object_uid).then(|| applied.spec.clone())
+    }
+
+    /// The active master key as a check needs it.
+    pub fn active(&self) -> Option<Active> {
+        let record = &self.stored.as_ref()?.record;
+        let locked = record.keyring.as_ref().and_then(|keyring| {
+            let locked = keyring.locked(keyring.active()?)?;
+            Some((keyring.kek.clone(), locked))
+        });
+        Some(Active {
+            tenant_uid: record.tenant_uid.clone(),
+            locked,
+        })
+    }
+
+    /// All of its keys.
+    pub fn bound(&self) -> Option<Bound> {
+        let record = &self.stored.as_ref()?.record;
+        Some(Bound {
+            tenant_uid: record.tenant_uid.clone(),
+            keyring: record.keyring.clone(),
+        })
+    }
+
+    /// The wanted record is stored. Gives a key that was made for it and is active now.
+    pub fn recorded(&mut self, stored: Stored, now: Moment) -> Option<(Rotation, Rotated)> {
+        self.epochs.recorded();
+        self.take_record(stored, now);
+        self.kept()
+    }
+
+    /// The record that puts a proved spec in force; none when its keyring is not the one that the
+    /// proof was made with.
+    pub fn record_of(&self, proved: &Proved, now: Moment) -> Option<Record> {
+        let stored = &self.stored.as_ref()?.record;
+        if proved.tried.revision != self.revision() {
+            return None;
+        }
+        let mut record = stored.clone();
+        record.claim = Some(proved.tried.success.key_id.clone());
+        record.applied = Some(Applied {
+            spec: proved.spec.clone(),
+            object_uid: self.object_uid.clone(),
+            generation: proved.generation,
+        });
+        let before = stored.keyring.as_ref();
+        let keyring = match &proved.tried.change {
+            Change::None => None,
+            Change::Begin { kek, minted } => {
+                let (kek, minted) = (kek.clone(), minted.clone());
+                Some(Keyring::begin(before, kek, minted, now.timestamp()))
+            }
+            Change::Rewrap(rewrapped) => Some(before?.rewrap(rewrapped)),
+        };
+        Some(match keyring {
+            Some(keyring) => record.with_keyring(keyring),
+            None => record,
+        })
+    }
+
+    /// What this process knows and a record that was read does not: an older copy was put in its
+    /// place, or it is gone. Master keys of a running tenant are not lost by that.
+    pub fn outlives(&self, read: Option<&Record>, namespace_uid: &str) -> Option<Record> {
+        let known = &self.stored.as_ref()?.record;
+        let revision = |record: &Record| record.keyring.as_ref().map_or(0, |one| one.revision);
+        let newer = match read {
+            Some(read) => read.tenant_uid == known.tenant_uid && revision(read) < revision(known),
+            None => known.namespace_uid == namespace_uid && revision(known) > 0,
+        };
+        newer.then(|| Record {
+            seal_epoch: read.map_or(0, |read| read.seal_epoch).max(known.seal_epoch),
+            ..known.clone()
+        })
+    }
+}

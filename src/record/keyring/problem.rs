@@ -1,0 +1,52 @@
+//! What people are told when a keyring cannot be used or changed. Never repeats a blob.
+
+use super::{KeyId, MOST_LIVE};
+use crate::api::Reason;
+use crate::provider::Failure;
+
+/// The key service opened the stored bytes to something else, or not at all while the key works.
+pub fn corrupt(id: &KeyId) -> Failure {
+    Failure::transient(
+        Reason::KeyringCorrupt,
+        format!(
+            "The stored master key {id} does not open to what it was: the record was changed, or \
+             what stands between changes answers. It is not used. Check that nothing inspects TLS \
+             on the way, then restore the record from a backup: `tenant-kms keyring import`; see \
+             docs/backup.md."
+        ),
+    )
+}
+
+/// The key service changed its current version while several keys were wrapped.
+pub fn moved() -> Failure {
+    Failure::transient(
+        Reason::ProviderError,
+        "The customer's key got another version in the middle of a change of the keyring; nothing \
+         was changed, and it is tried again by itself.",
+    )
+}
+
+/// No room for one more version.
+pub fn full() -> Failure {
+    Failure::misconfigured(
+        Reason::KeyringFull,
+        format!(
+            "The keyring has {MOST_LIVE} versions that can be unwrapped, so it is not rotated. \
+             Re-encrypt old data, then add the ids of versions that nothing uses to \
+             spec.masterKey.erasedIds: `kubectl get tkms '<name>' -o \
+             jsonpath='{{.status.masterKeys}}'`."
+        ),
+    )
+}
+
+/// The active version cannot be erased.
+pub fn erase_active(id: &KeyId) -> Failure {
+    Failure::misconfigured(
+        Reason::NotAllowed,
+        format!(
+            "spec.masterKey.erasedIds has the active master key {id}, which is in use and is \
+             kept. Rotate first, and it is erased then: `kubectl annotate tkms '<name>' \
+             --overwrite tenantkms.dev/rotate-requested-at=\"$(date -Iseconds)\"`."
+        ),
+    )
+}

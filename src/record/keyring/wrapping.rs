@@ -1,0 +1,102 @@
+//! What needs the key service: making, opening and re-wrapping master keys. Nothing leaves here for
+//! a record that was not opened again and compared first.
+
+use futures::{StreamExt, TryStreamExt, stream};
+use k8s_openapi::ByteString;
+
+use super::problem;
+use super::{Kek, KeyId, Keyring, Locked, MasterKey, Rewrapped};
+use crate::api::{ProviderKind, Reason};
+use crate::provider::{Failure, Kms, Wrapped, probe};
+use crate::random;
+
+/// Calls on one key at once while a keyring is re-wrapped.
+const AT_ONCE: usize = 4;
+
+/// A master key in the clear, and which one it is.
+#[derive(Debug)]
+pub struct Opened {
+    pub id: KeyId,
+    pub key: MasterKey,
+}
+
+fn unavailable(_: random::Unavailable) -> Failure {
+    Failure::transient(
+        Reason::ProviderError,
+        "the machine gave no random bytes; look at the node: kubectl describe node '<node>'",
+    )
+}
+
+/// A new master key, wrapped and opened again.
+pub async fn mint(kms: &dyn Kms, tenant_uid: &str) -> Result<(Locked, Opened), Failure> {
+    let key = MasterKey::random().map_err(unavailable)?;
+    let id = KeyId::random().map_err(unavailable)?;
+    let commitment = key.commitment(tenant_uid, &id);
+    let wrapped = kms.wrap(tenant_uid, key.bytes()).await?;
+    let locked = Locked {
+        id,
+        commitment,
+        wrapped,
+    };
+    let opened = open(kms, tenant_uid, &locked).await?;
+    Ok((locked, opened))
+}
+
+/// Opens a stored version.
+pub async fn open(kms: &dyn Kms, tenant_uid: &str, locked: &Locked) -> Result<Opened, Failure> {
+    let bytes = match kms.unwrap(tenant_uid, &locked.wrapped).await {
+        Ok(bytes) => bytes,
+        // Not these bytes: is it the key, or is it the bytes?
+        Err(failure) if failure.reason == Reason::ProviderError => {
+            return Err(match probe(kms, tenant_uid).await {
+                Ok(_) => problem::corrupt(&locked.id),
+                Err(_) => failure,
+            });
+        }
+        Err(failure) => return Err(failure),
+    };
+    let key = MasterKey::from_bytes(bytes)
+        .filter(|key| key.fits(tenant_uid, &locked.id, &locked.commitment))
+        .ok_or_else(|| problem::corrupt(&locked.id))?;
+    let id = locked.id.clone();
+    Ok(Opened { id, key })
+}
+
+/// Opens every live version with `old` and wraps it with `new`, which may be the same; each is
+/// opened again before it counts.
+pub async fn rewrap(
+    old: &dyn Kms,
+    new: &dyn Kms,
+    provider: ProviderKind,
+    tenant_uid: &str,
+    keyring: &Keyring,
+) -> Result<Rewrapped, Failure> {
+    let locked = keyring.live().filter_map(|version| keyring.locked(version));
+    let all: Vec<(KeyId, Wrapped)> = stream::iter(locked.collect::<Vec<_>>())
+        .map(async |locked| {
+            let Opened { id, key } = open(old, tenant_uid, &locked).await?;
+            let wrapped = new.wrap(tenant_uid, key.bytes()).await?;
+            let again = Locked { wrapped, ..locked };
+            open(new, tenant_uid, &again).await?;
+            Ok::<_, Failure>((id, again.wrapped))
+        })
+        .buffer_unordered(AT_ONCE)
+        .try_collect()
+        .await?;
+    let mut versions = all.iter().map(|(_, wrapped)| &wrapped.kek_version);
+    let version = versions.next().unwrap_or(&keyring.kek.version).clone();
+    if !versions.all(|other| *other == version) {
+        return Err(problem::moved());
+    }
+    Ok(Rewrapped {
+        kek: Kek {
+            provider,
+            key_id: new.key_id().to_owned(),
+            version,
+        },
+        wrapped: all
+            .into_iter()
+            .map(|(id, wrapped)| (id, ByteString(wrapped.ciphertext)))
+            .collect(),
+    })
+}
