@@ -250,7 +250,7 @@ fn collect(ctx: &Context, id: &TenantId, entry: &mut Entry, now: Moment) {
             .tried(&trial.spec, trial.started, answer, now, jitter);
     }
     if let Some(((), surveyed)) = entry.open.survey.answered() {
-        entry.tenant.surveyed(surveyed, now);
+        entry.tenant.surveyed(surveyed, now, jitter);
     }
     if let Some((rotation, rotated)) = entry.open.rotation.answered() {
         if let Err(failure) = &rotated {

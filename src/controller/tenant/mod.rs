@@ -161,6 +161,9 @@ impl Tenant {
         let handled = self.handled().clone();
         if self.asked.observe(object, &handled, now) && !self.suspended {
             let unseal = self.asked.unseal_pending();
+            if !unseal {
+                self.upkeep.request_survey(now);
+            }
             if let Some(seal) = &mut self.seal {
                 seal.request(now, unseal);
             }
@@ -204,6 +207,7 @@ impl Tenant {
         let result = match answer {
             Ok(success) => {
                 self.last_success = Some((success, attempt.started.timestamp()));
+                self.upkeep.works(now, jitter);
                 Ok(())
             }
             Err(failure) => Err(failure),

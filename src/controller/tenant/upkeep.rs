@@ -39,8 +39,8 @@ pub struct Rotation {
 
 #[derive(Debug, Default)]
 pub(super) struct Upkeep {
-    /// When the key was looked at last beside the checks.
-    surveyed: Option<Moment>,
+    /// When the key is to be looked at again beside the checks.
+    next_survey: Option<Moment>,
     reading: Option<Reading>,
     /// The version that wrapped last.
     kek_version: Option<String>,
@@ -64,7 +64,10 @@ impl Upkeep {
         kek_version: &str,
         now: Moment,
     ) {
-        self.surveyed = reading.is_some().then_some(now);
+        self.next_survey = Some(match &reading {
+            Some(_) => now.after(HOURLY),
+            None => now,
+        });
         self.reading = reading;
         self.kek_version = Some(kek_version.to_owned());
         self.refused = None;
@@ -97,6 +100,17 @@ impl Upkeep {
         }
     }
 
+    /// A process that finds a working key looks at it closer within the hour: not all at once.
+    pub(super) fn works(&mut self, now: Moment, jitter: f64) {
+        self.next_survey
+            .get_or_insert_with(|| now.after(HOURLY.mul_f64(jitter)));
+    }
+
+    /// Somebody wants to know now.
+    pub(super) fn request_survey(&mut self, now: Moment) {
+        self.next_survey = Some(now);
+    }
+
     /// Nothing that was made before may be recorded.
     pub(super) fn drop_ready(&mut self) {
         self.ready = None;
@@ -115,13 +129,13 @@ impl Tenant {
 
     /// Whether the key in force should be looked at beside the checks: after a success only.
     pub fn wants_survey(&self, now: Moment) -> bool {
-        let due = |last: Moment| now.since(last) >= HOURLY;
-        self.may_change(now) && self.last_success.is_some() && self.upkeep.surveyed.is_none_or(due)
+        let due = |at: Moment| super::until(at, now).is_zero();
+        self.may_change(now) && self.upkeep.next_survey.is_some_and(due)
     }
 
     /// Takes what was seen. No answer leaves what was known before.
-    pub fn surveyed(&mut self, surveyed: Result<Surveyed, Failure>, now: Moment) {
-        self.upkeep.surveyed = Some(now);
+    pub fn surveyed(&mut self, surveyed: Result<Surveyed, Failure>, now: Moment, jitter: f64) {
+        self.upkeep.next_survey = Some(now.after(HOURLY.mul_f64(0.9 + 0.1 * jitter)));
         let (reading, probed) = match surveyed {
             Ok(Surveyed { reading, probed }) => (reading, probed),
             Err(failure) => (Err(failure.clone()), Err(failure)),

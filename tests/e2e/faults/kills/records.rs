@@ -108,7 +108,8 @@ impl Records {
             name == format!("tkms-{}", hex_digest(&tenant)),
             "{name} is {tenant}'s"
         );
-        ensure!(after["format"] == 1, "{after}");
+        let format = if after.get("keyring").is_some() { 2 } else { 1 };
+        ensure!(after["format"] == format, "{after}");
         let claim = after["claim"].as_str().map(hex_digest);
         let labels = secret.metadata.labels.unwrap_or_default();
         let label = labels.get("tenantkms.dev/claim").cloned();
