@@ -1,4 +1,4 @@
-//! The project's commands: `cargo xtask test|demo|cluster|bench|lint|crd|docs`. It parses the command line and
+//! The project's commands: `cargo xtask test|demo|cluster|image|bench|lint|crd|docs`. It parses the command line and
 //! orders the steps; what a step does is in the file of its name, and no step asks a question.
 
 mod bench;
@@ -8,6 +8,7 @@ mod crd;
 mod demo;
 mod dependencies;
 mod docs;
+mod image;
 mod lint;
 mod python;
 mod signals;
@@ -27,6 +28,8 @@ The project's commands:
                                     --keep leaves it running until Ctrl-C
   cargo xtask demo --cluster        the same with the chart installed on a real node (root)
   cargo xtask cluster up|down       a cluster of one node with the chart installed (root)
+  cargo xtask image [OPTION]...     build the Dockerfile and check what is in the image; options are
+                                    the builder's
   cargo xtask test [--long]         everything that must hold; --long adds what takes longer
   cargo xtask lint                  rustfmt and clippy, warnings are errors
   cargo xtask bench latency|idle    how quick, and how big (release build)
@@ -56,6 +59,7 @@ fn run(args: &[&str]) -> Result<ExitCode> {
         ["demo", "--keep"] => demo::run(true),
         ["demo", "--cluster"] => cluster::demo(),
         ["cluster", what @ ("up" | "down")] => cluster::run(what),
+        ["image", options @ ..] => image::run(options),
         ["test"] => test::run(false),
         ["test", "--long"] => test::run(true),
         ["bench", what @ ("latency" | "idle"), options @ ..] => bench::run(what, options),
