@@ -270,7 +270,8 @@ pub(super) fn note(ctx: &Context, id: &TenantId, entry: &mut Entry, transition: 
         ctx.keys.wipe(id);
         // Nothing that was made while the customer still agreed goes on record now.
         entry.open.rotation.abandon();
-        entry.tenant.drop_made();
+        entry.open.survey.abandon();
+        entry.tenant.drop_made(ctx.clock.now());
     }
     let reason = entry
         .tenant

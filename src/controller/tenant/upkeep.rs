@@ -243,9 +243,12 @@ impl Tenant {
         }
     }
 
-    /// Drops what was made and is not on record.
-    pub fn drop_made(&mut self) {
+    /// The customer may have said no: what was made is not recorded, and what was seen of the key
+    /// is looked at again once it works.
+    pub fn drop_made(&mut self, now: Moment) {
         self.upkeep.drop_ready();
+        self.upkeep.refused = None;
+        self.upkeep.request_survey(now);
     }
 
     pub(super) fn revision(&self) -> u64 {
