@@ -9,13 +9,13 @@ use serde_json::{Value, json};
 use crate::seen::{self, calls, eventually, patch, record, throughout, wait_row, writes};
 use crate::support::{SOON, World};
 
-const VERIFY: &str = "tenantkms.dev/verify-requested-at";
+pub const VERIFY: &str = "tenantkms.dev/verify-requested-at";
 const UNSEAL: &str = "tenantkms.dev/unseal-requested-at";
 /// So long that no check is due within a test.
 const RARELY: &str = "{ interval: 150s, proofTTL: 5m }";
 const ACTIVE: &str = "Active: Ready=True Active=True Sealed=False ConfigAccepted=True";
 
-async fn ask(world: &World, annotation: &str, value: &str) -> Result<()> {
+pub async fn ask(world: &World, annotation: &str, value: &str) -> Result<()> {
     let change = json!({ "metadata": { "annotations": { annotation: value } } });
     patch(&world.env, "acme", false, "merge", &change.to_string()).await
 }
