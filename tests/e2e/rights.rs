@@ -66,7 +66,7 @@ const ANSWERS: [(&str, &str, char, bool); 38] = [
         'T',
         false,
     ),
-    ("get", "serviceaccounts/acme-kms", 'T', false),
+    ("get", "serviceaccounts/acme-kms", 'T', true), // whose label lends it
     ("get", "secrets/acme-azure", 'O', false),
     ("list", "secrets", '-', false),
     (
