@@ -16,7 +16,8 @@ use super::pods::Pod;
 use super::{ADDRESS, image};
 use crate::{ControlPlane, Env, Names, binary};
 
-const RELEASE: &str = "tenant-kms";
+/// As in docs/install-on-aks.md. The chart's objects are called the same, its ServiceAccount too.
+const RELEASE: &str = "tenant-kms-operator";
 const CHART: &str = "charts/tenant-kms-operator";
 const IMAGE: &str = "localhost/tenant-kms-operator";
 const SECRET: &str = "client-secrets";
@@ -66,18 +67,18 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// `helm install` with the environment's configuration and secrets, until both replicas are
-    /// ready; how long that took.
-    pub async fn install(&self) -> Result<Duration> {
+    /// `helm install` with the environment's configuration and secrets and further values such as
+    /// `replicaCount=3` (JSON), until both replicas are ready; how long that took.
+    pub async fn install(&self, set: &[&str]) -> Result<Duration> {
         let folder = format!("--from-file={}", self.env.secret_dir.display());
         if self.operators(&["get", "secret", SECRET]).await.is_err() {
             self.operators(&["create", "secret", "generic", SECRET, &folder])
                 .await?;
         }
-        self.helm(&["install", RELEASE, CHART], &[]).await
+        self.helm(&["install", RELEASE, CHART], set).await
     }
 
-    /// `helm upgrade` with further `--set` values, as helm waits for it.
+    /// The same by `helm upgrade`.
     pub async fn upgrade(&self, set: &[&str]) -> Result<Duration> {
         self.helm(&["upgrade", RELEASE, CHART], set).await
     }
@@ -99,7 +100,7 @@ impl Cluster {
         let mut args = what.to_vec();
         args.extend(["--values", &values, "--wait", "--timeout", "90s"]);
         for value in set {
-            args.extend(["--set", value]);
+            args.extend(["--set-json", value]);
         }
         let since = Instant::now();
         if let Err(error) = self.release(&args).await {
@@ -134,6 +135,23 @@ impl Cluster {
                 { "name": "AZURE_POD_IDENTITY_AUTHORITY_HOST", "value": self.imds.url() },
             ],
         }))
+    }
+
+    /// The operator's `ServiceAccount`.
+    pub fn account(&self) -> &str {
+        RELEASE
+    }
+
+    /// The subject of that account's tokens.
+    pub fn subject(&self) -> String {
+        let namespace = &self.env.operator_namespace;
+        format!("system:serviceaccount:{namespace}:{RELEASE}")
+    }
+
+    /// The port of the proxy that the operator is told to use.
+    pub fn proxy_port(&self) -> String {
+        let port = self.proxy.url().rsplit(':').next();
+        port.unwrap_or_default().to_owned()
     }
 
     /// `helm ARGS` in the operator's namespace.

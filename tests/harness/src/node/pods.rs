@@ -1,9 +1,11 @@
-//! The operator's pods as they run, and their processes as the kernel sees them. It only looks.
+//! The operator's pods as they run, and their processes as the kernel sees them. It looks, and
+//! ends no other process than the one it is told to.
 
 use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 /// One replica.
@@ -58,6 +60,14 @@ impl Pod {
             }
         }
         bail!("no process of {}", self.name)
+    }
+
+    /// SIGKILL to that process, and to nothing else.
+    pub fn kill(&self) -> Result<()> {
+        let folder = self.process()?;
+        let number = folder.file_name().unwrap_or_default().to_string_lossy();
+        let pid = Pid::from_raw(number.parse()?).context("no process id")?;
+        Ok(kill_process(pid, Signal::KILL)?)
     }
 
     /// A field of its process's /proc/PID/status.

@@ -1,19 +1,177 @@
-//! What may not change a tenant's state: a lost holder, an upgrade, a rollback, and no operator at
-//! all. States are compared by when each condition last changed, so that none goes unseen.
+//! What may not change a tenant's state or record: a lost holder, an upgrade, a rollback, and no
+//! operator at all. A film of the states judges it, so that nothing passes unseen.
 
 use std::fs;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
 use harness::node::{Cluster, Pod};
-use serde_json::Value;
 use tokio::time::sleep;
 
 use crate::check::say;
+use crate::customers::Tenant;
+use crate::film::Film;
+use crate::records::Records;
 
-const SOON: Duration = Duration::from_secs(30);
-const TENANTS: [&str; 2] = ["acme", "birch"];
+pub const SOON: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(10);
+
+/// Tenants that were Active at some moment, and what must be true of them from then on.
+#[derive(Debug)]
+pub struct Steady {
+    names: Vec<&'static str>,
+    film: Film,
+    records: Records,
+}
+
+impl Steady {
+    /// Applies these tenants, waits until each is Active with its identity, and watches all that
+    /// there are from then on; `before` are those there are already.
+    pub async fn from(cluster: &Cluster, tenants: &[Tenant], before: &[Tenant]) -> Result<Self> {
+        for tenant in tenants {
+            tenant.apply(cluster).await?;
+        }
+        for tenant in tenants {
+            has_its_identity(cluster, *tenant).await?;
+        }
+        let all = before.iter().chain(tenants);
+        let names: Vec<_> = all.map(|tenant| tenant.name).collect();
+        proved_since(cluster, &names, now()?).await?;
+        Ok(Self {
+            film: Film::start(cluster, &names).await?,
+            records: Records::of(cluster, &names).await?,
+            names,
+        })
+    }
+
+    /// Waits until a replica has proved all of them after this time; nothing has changed.
+    async fn proved(&self, cluster: &Cluster, since: f64) -> Result<()> {
+        proved_since(cluster, &self.names, since).await?;
+        self.unchanged(cluster).await
+    }
+
+    async fn unchanged(&self, cluster: &Cluster) -> Result<()> {
+        self.film.unmoved()?;
+        let now = Records::of(cluster, &self.names).await?;
+        self.records.unchanged(&now)
+    }
+
+    pub async fn holder_killed(&self, cluster: &Cluster) -> Result<()> {
+        cluster.both_ready(SOON).await?;
+        let holder = self.holder(cluster).await?;
+        let (since, killed) = (Instant::now(), now()?);
+        // It has no chance to hand anything over.
+        holder.kill()?;
+        let name = &holder.name;
+        cluster
+            .operators(&["delete", "pod", name, "--grace-period=0", "--force"])
+            .await?;
+        self.proved(cluster, killed + 1.0).await?;
+        let took = since.elapsed().as_secs_f64();
+        ensure!(self.holder(cluster).await?.name != holder.name);
+        cluster.both_ready(SOON).await?;
+        say(format_args!(
+            "the holder's pod was killed: no state changed, new proofs after {took:.1} s"
+        ));
+        Ok(())
+    }
+
+    pub async fn upgraded(&self, cluster: &Cluster, set: &[&str], to: &str) -> Result<()> {
+        let took = cluster.upgrade(set).await?;
+        cluster.both_ready(SOON).await?;
+        self.proved(cluster, now()?).await?;
+        say(format_args!(
+            "helm upgrade --wait to {to}: {:.1} s, no state and no record changed",
+            took.as_secs_f64()
+        ));
+        Ok(())
+    }
+
+    pub async fn rolled_back(&self, cluster: &Cluster) -> Result<()> {
+        cluster.rollback().await?;
+        cluster.both_ready(SOON).await?;
+        self.proved(cluster, now()?).await?;
+        say("helm rollback: no state and no record changed");
+        Ok(())
+    }
+
+    pub async fn uninstalled(&self, cluster: &Cluster, set: &[&str]) -> Result<()> {
+        cluster.uninstall().await?;
+        nothing_runs(cluster).await?;
+        self.film.proves(cluster, self.names[0]).await?;
+        self.unchanged(cluster).await?;
+        say("helm uninstall leaves tenants and records as they are");
+        cluster.install(set).await?;
+        cluster.both_ready(SOON).await?;
+        self.proved(cluster, now()?).await?;
+        say("installed again: proved again, no state and no record changed");
+        Ok(())
+    }
+
+    /// The end for those whose records were not all there were.
+    pub async fn unmoved_to_the_end(self, cluster: &Cluster) -> Result<()> {
+        self.film.proves(cluster, self.names[0]).await
+    }
+
+    /// The end: nothing has moved, and a seal is noticed when there is one.
+    pub async fn seal_is_noticed(
+        self,
+        cluster: &Cluster,
+        name: &'static str,
+        seal: impl FnOnce(),
+    ) -> Result<()> {
+        self.film.proves(cluster, name).await?;
+        seal();
+        let sealed = self.film.until(name, "sealed", |object| {
+            object["status"]["phase"] == "Sealed"
+        });
+        sealed.await?;
+        self.film.noticed(name)?;
+        let now = Records::of(cluster, &self.names).await?;
+        let told = self.records.unchanged(&now).is_err();
+        ensure!(told, "the record of a seal went unnoticed");
+        say("at last the customer says no: that, and nothing before, is noticed");
+        Ok(())
+    }
+
+    /// The replica that tells of all tenants.
+    async fn holder(&self, cluster: &Cluster) -> Result<Pod> {
+        for pod in cluster.pods().await? {
+            if let Ok((200, text)) = pod.get("/metrics").await
+                && self.names.iter().all(|name| proof(&text, name).is_some())
+            {
+                return Ok(pod);
+            }
+        }
+        bail!("no replica tells of all tenants")
+    }
+}
+
+/// Waits until the last pod has ended; helm does not.
+async fn nothing_runs(cluster: &Cluster) -> Result<()> {
+    let deadline = Instant::now() + SOON;
+    let get = ["get", "deployments,pods,networkpolicies", "-o=name"];
+    loop {
+        let left = cluster.operators(&get).await?;
+        if left.is_empty() {
+            return Ok(());
+        }
+        ensure!(Instant::now() < deadline, "helm uninstall leaves {left}");
+        sleep(10 * PAUSE).await;
+    }
+}
+
+pub async fn has_its_identity(cluster: &Cluster, tenant: Tenant) -> Result<()> {
+    let name = tenant.name;
+    let active = |reason| {
+        let env = &cluster.env;
+        env.wait_condition(name, "Active", "True", reason, SOON)
+    };
+    active(Some("Verified")).await?;
+    let told = |object: &serde_json::Value| tenant.has_its_identity(object);
+    let what = "told with its identity";
+    cluster.env.wait(name, what, SOON, told).await.map(drop)
+}
 
 /// How long at most a new replica takes from its process's start to its first "ready".
 pub async fn ready_after(cluster: &Cluster) -> Result<Duration> {
@@ -55,100 +213,8 @@ fn age(pod: &Pod) -> Result<Duration> {
     Ok(Duration::from_secs_f64((now - started / 100.0).max(0.0)))
 }
 
-pub async fn tenants_applied(cluster: &Cluster) -> Result<()> {
-    for example in ["azure-client-secret", "azure-managed-identity"] {
-        let file = format!("examples/{example}/tenant.yaml");
-        cluster.kubectl(&["apply", "-f", &file]).await?;
-    }
-    let patch = r#"{"spec":{"verify":{"interval":"5s","proofTTL":"1m"}}}"#;
-    for tenant in TENANTS {
-        let args = [
-            "patch",
-            "tkms",
-            tenant,
-            "-n",
-            "tenants",
-            "--type=merge",
-            "-p",
-            patch,
-        ];
-        cluster.kubectl(&args).await?;
-        cluster
-            .env
-            .wait_condition(tenant, "Active", "True", Some("Verified"), SOON)
-            .await?;
-    }
-    proved_since(cluster, now()?).await?;
-    say("both tenants are proved");
-    Ok(())
-}
-
-pub async fn holder_killed(cluster: &Cluster) -> Result<()> {
-    cluster.both_ready(SOON).await?;
-    let before = states(cluster).await?;
-    let holder = holder(cluster).await?;
-    let (since, killed) = (Instant::now(), now()?);
-    let name = &holder.name;
-    cluster
-        .operators(&["delete", "pod", name, "--grace-period=0", "--force"])
-        .await?;
-    proved_since(cluster, killed + 1.0).await?;
-    let took = since.elapsed().as_secs_f64();
-    ensure!(self::holder(cluster).await?.name != holder.name);
-    unchanged(cluster, &before).await?;
-    cluster.both_ready(SOON).await?;
-    say(format_args!(
-        "the holder's pod was killed: no state changed, new proofs after {took:.1} s"
-    ));
-    Ok(())
-}
-
-pub async fn upgraded_and_rolled_back(cluster: &Cluster) -> Result<()> {
-    let before = states(cluster).await?;
-    let took = cluster.upgrade(&["podLabels.tier=second"]).await?;
-    cluster.both_ready(SOON).await?;
-    proved_since(cluster, now()?).await?;
-    unchanged(cluster, &before).await?;
-    say(format_args!(
-        "helm upgrade --wait: {:.1} s, no state changed",
-        took.as_secs_f64()
-    ));
-    cluster.rollback().await?;
-    cluster.both_ready(SOON).await?;
-    proved_since(cluster, now()?).await?;
-    unchanged(cluster, &before).await?;
-    say("helm rollback: no state changed");
-    Ok(())
-}
-
-pub async fn uninstalled(cluster: &Cluster) -> Result<()> {
-    let (before, records) = (states(cluster).await?, records(cluster).await?);
-    cluster.uninstall().await?;
-    unchanged(cluster, &before).await?;
-    ensure!(self::records(cluster).await? == records, "records changed");
-    say("helm uninstall leaves tenants and records");
-    cluster.install().await?;
-    cluster.both_ready(SOON).await?;
-    proved_since(cluster, now()?).await?;
-    unchanged(cluster, &before).await?;
-    say("installed again: proved again, no state changed");
-    Ok(())
-}
-
 fn now() -> Result<f64> {
     Ok(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs_f64())
-}
-
-/// The replica that tells of both tenants.
-async fn holder(cluster: &Cluster) -> Result<Pod> {
-    for pod in cluster.pods().await? {
-        if let Ok((200, text)) = pod.get("/metrics").await
-            && TENANTS.iter().all(|tenant| proof(&text, tenant).is_some())
-        {
-            return Ok(pod);
-        }
-    }
-    bail!("no replica tells of both tenants")
 }
 
 /// When the last proof of a tenant was begun, in Unix time.
@@ -159,54 +225,20 @@ fn proof(metrics: &str, tenant: &str) -> Option<f64> {
     line.rsplit(' ').next()?.parse().ok()
 }
 
-/// Waits until a replica has proved both tenants after this time.
-async fn proved_since(cluster: &Cluster, time: f64) -> Result<()> {
+/// Waits until a replica has proved these tenants after this time.
+async fn proved_since(cluster: &Cluster, names: &[&str], time: f64) -> Result<()> {
     let deadline = Instant::now() + 2 * SOON;
     loop {
         let metrics = cluster.metrics().await?;
-        let new = |tenant: &&str| proof(&metrics, tenant).is_some_and(|proof| proof > time);
-        if TENANTS.iter().all(new) {
+        let old = |name: &&&str| proof(&metrics, name).is_none_or(|proof| proof <= time);
+        let Some(name) = names.iter().find(old) else {
             return Ok(());
-        }
-        ensure!(Instant::now() < deadline, "no new proofs in {:?}", 2 * SOON);
+        };
+        ensure!(
+            Instant::now() < deadline,
+            "no new proof of {name} in {:?}",
+            2 * SOON
+        );
         sleep(10 * PAUSE).await;
     }
-}
-
-/// What each condition of each tenant says, and since when.
-async fn states(cluster: &Cluster) -> Result<Vec<Value>> {
-    let mut states = Vec::new();
-    for tenant in TENANTS {
-        let object = cluster.env.tenant(tenant).await?;
-        let conditions = object.pointer("/status/conditions").context("no state")?;
-        let conditions = conditions.as_array().into_iter().flatten();
-        let fields =
-            |of: &Value| ["type", "status", "reason", "lastTransitionTime"].map(|f| of[f].clone());
-        states.push(
-            conditions
-                .map(|of| Value::from(fields(of).to_vec()))
-                .collect(),
-        );
-    }
-    Ok(states)
-}
-
-async fn unchanged(cluster: &Cluster, before: &[Value]) -> Result<()> {
-    let after = states(cluster).await?;
-    ensure!(after == before, "states changed:\n{before:?}\n{after:?}");
-    Ok(())
-}
-
-/// Every record's identity.
-async fn records(cluster: &Cluster) -> Result<String> {
-    let namespace = &cluster.env.records_namespace;
-    let output = "-o=jsonpath={.items[*].metadata.uid}";
-    let records = cluster
-        .kubectl(&["get", "secrets", "-n", namespace, output])
-        .await?;
-    ensure!(
-        records.split(' ').count() >= TENANTS.len(),
-        "records: {records}"
-    );
-    Ok(records)
 }

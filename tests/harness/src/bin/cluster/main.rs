@@ -3,10 +3,14 @@
 //! its own on the machine.
 
 mod check;
+mod customers;
+mod film;
 mod kept;
 mod life;
+mod records;
 mod restrictions;
 mod serve;
+mod webhook;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

@@ -15,7 +15,7 @@ pub async fn run(program: &Path, folder: &Path) -> Result<()> {
     let cgroup = node::enter()?;
     let cluster = Cluster::start(&cgroup, program).await?;
     let acme = Acme::onboard(&cluster.env)?;
-    let took = cluster.install().await?;
+    let took = cluster.install(&[]).await?;
     let ready = json!({
         "kubeconfig": cluster.env.control.kubeconfig(),
         "control": cluster.env.cloud.control_url(),

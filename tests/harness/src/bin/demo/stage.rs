@@ -65,7 +65,9 @@ impl<'a> Stage<'a> {
         let cluster = timeline.patiently("the node starts", start).await?;
         let acme = Acme::onboard(&cluster.env)?;
         timeline.say("helm installs the chart; two customers' vaults");
-        let took = timeline.patiently("helm waits", cluster.install()).await?;
+        let took = timeline
+            .patiently("helm waits", cluster.install(&[]))
+            .await?;
         let stage = Self {
             timeline,
             scene: Scene::Cluster(cluster),
