@@ -10,11 +10,13 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use aws_lc_rs::rand;
 use rustix::process::geteuid;
-use tempfile::TempDir;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::leftovers::{self, Folder};
 use super::{cgroups, inside};
+use crate::binary;
 
 /// What Debian's packages install, and the package of each.
 const NEEDED: [(&str, &str); 7] = [
@@ -64,15 +66,15 @@ pub fn check_requirements() -> Result<()> {
 pub struct Isolated {
     child: Child,
     name: String,
-    /// For temporary files inside: what is killed there removes nothing.
-    _folder: Option<TempDir>,
+    _folder: Option<Folder>,
 }
 
 impl Isolated {
     /// Starts this program with `args` there, on a leash: it ends when this value or process does.
     pub fn start(args: &[String]) -> Result<Self> {
-        let name = format!("tenant-kms-{}", std::process::id());
-        let folder = tempfile::Builder::new().prefix(&name).tempdir()?;
+        leftovers::remove();
+        let folder = Folder::new()?;
+        let name = folder.name();
         let mut command = command(&name, args, folder.path())?;
         command.stdin(Stdio::piped()).process_group(0);
         let child = command.spawn().context("start unshare")?;
@@ -86,7 +88,10 @@ impl Isolated {
     /// Starts it with no leash, its output in `folder`/log: it lives until it is killed, and its
     /// temporary files are in the folder.
     pub fn detach(args: &[String], folder: &Path) -> Result<Self> {
-        let name = format!("tenant-kms-{}", std::process::id());
+        leftovers::remove();
+        let mut random = [0; 4];
+        rand::fill(&mut random)?;
+        let name = format!("tenant-kms-{}", binary::hex(&random));
         let mut command = command(&name, args, folder)?;
         let log = fs::File::create(folder.join("log"))?;
         command

@@ -8,6 +8,7 @@ mod forward;
 mod image;
 mod inside;
 mod isolated;
+mod leftovers;
 mod pods;
 
 pub use cluster::Cluster;

@@ -99,6 +99,7 @@ impl Film {
 
     /// The end: what was seen so far was all there was, and a change would have been noticed.
     pub async fn proves(&self, cluster: &Cluster, name: &str) -> Result<()> {
+        self.unmoved()?;
         let mark = format!("{}", self.seen.borrow().frames + 1);
         let annotation = format!("check.tenantkms.dev/seen={mark}");
         let annotate = ["annotate", "tkms", name, &annotation, "--overwrite"];
