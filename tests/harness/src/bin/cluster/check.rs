@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use harness::node::{self, Cluster};
 use serde_json::Value;
 
-use crate::customers::{self, BIRCH_LATER, FIRST, LATER, LENT, OWN};
+use crate::customers::{self, BIRCH, BIRCH_LATER, FIRST, LATER, LENT, OWN};
 use crate::life::{self, Steady};
 use crate::{restrictions, webhook};
 
@@ -48,7 +48,7 @@ async fn tell(cluster: &Cluster) -> Result<()> {
     first.upgraded(cluster, &set, "workload identity").await?;
     life::has_its_identity(cluster, BIRCH_LATER).await?;
     first.rolled_back(cluster).await?;
-    life::has_its_identity(cluster, FIRST[3]).await?;
+    life::has_its_identity(cluster, BIRCH).await?;
     first.upgraded(cluster, &set, "workload identity").await?;
     let all = Steady::from(cluster, &LATER, &FIRST).await?;
     say("every identity beside the pod's own: Active with it");

@@ -25,6 +25,15 @@ const fn tenant(name: &'static str, file: &'static str, identity: &'static str) 
     }
 }
 
+/// Birch names no identity, so it has the operator's.
+pub const BIRCH: Tenant = birch("managed identity, system-assigned");
+/// The same once the operator has another one.
+pub const BIRCH_LATER: Tenant = birch("workload identity, ");
+
+const fn birch(identity: &'static str) -> Tenant {
+    tenant("birch", "azure-managed-identity/tenant.yaml", identity)
+}
+
 /// What works while the operator itself has a managed identity, and afterwards, too.
 pub const FIRST: [Tenant; 5] = [
     tenant(
@@ -42,11 +51,7 @@ pub const FIRST: [Tenant; 5] = [
         "azure-service-account/tenant.yaml",
         "by a token of ServiceAccount tenants/rowan-kms",
     ),
-    tenant(
-        "birch",
-        "azure-managed-identity/tenant.yaml",
-        "managed identity, system-assigned",
-    ),
+    BIRCH,
     tenant(
         "cedar",
         "azure-managed-identity/tenant-user-assigned.yaml",
@@ -67,9 +72,6 @@ pub const LATER: [Tenant; 2] = [
         "by the operator's own token",
     ),
 ];
-
-/// What birch, who names no identity, has once the operator has another one.
-pub const BIRCH_LATER: Tenant = tenant("birch", FIRST[3].file, "workload identity, ");
 
 /// As the examples have them.
 const DIRECTORY: &str = "aaaabbbb-cccc-dddd-eeee-ffff00001111";
