@@ -90,7 +90,10 @@ async fn a_key_serves_one_namespace_until_it_is_let_go() -> Result<()> {
         .success()?;
     // The chart limits `get namespaces` to the namespaces it knows.
     let role = format!("{}-reads-namespace", env.namespace);
-    let account = format!("--serviceaccount={}:tenant-kms", env.operator_namespace);
+    let account = format!(
+        "--serviceaccount={}:tenant-kms-operator",
+        env.operator_namespace
+    );
     let name = format!("--resource-name={second}");
     let args = [
         "create",

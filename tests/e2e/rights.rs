@@ -88,7 +88,7 @@ const ANSWERS: [(&str, &str, char, bool); 38] = [
     ("get", "secrets/acme-azure", 'S', false),
     (
         "create",
-        "serviceaccounts/tenant-kms --subresource=token",
+        "serviceaccounts/tenant-kms-operator --subresource=token",
         'S',
         false,
     ),

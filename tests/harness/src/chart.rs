@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::{ControlPlane, repository};
 
-pub(crate) const SERVICE_ACCOUNT: &str = "tenant-kms";
+pub(crate) const SERVICE_ACCOUNT: &str = "tenant-kms-operator";
 
 /// What is applied of a rendered chart.
 const KINDS: [&str; 8] = [
