@@ -39,6 +39,9 @@ pub struct Args {
     /// The variable that a client secret is read from
     #[arg(long, value_name = "NAME", default_value = "AZURE_KC_CLIENT_SECRET")]
     secret_variable: String,
+    /// A Secret of the tenant's namespace that a client secret is read from, instead of a variable
+    #[arg(long, value_name = "NAME", conflicts_with = "secret_variable")]
+    secret: Option<String>,
     /// The tenant's namespace and name; the name is the vault's when absent
     #[arg(long, value_name = "NS/NAME")]
     tenant: Option<String>,
@@ -82,7 +85,10 @@ enum Who {
     /// The platform's own identity, which the customer only grants.
     Own { managed: bool },
     /// An application in the customer's directory with a client secret.
-    Secret { directory: String, variable: String },
+    Secret {
+        directory: String,
+        place: SecretPlace,
+    },
     /// An application that trusts this cluster.
     Federated {
         directory: String,
@@ -91,6 +97,14 @@ enum Who {
         /// Of the tenant's own `ServiceAccount`; `None` is the operator's.
         lent: Option<String>,
     },
+}
+
+/// Where the operator finds the client secret.
+#[derive(Debug, PartialEq, Eq)]
+enum SecretPlace {
+    Variable(String),
+    /// A Secret of the tenant's namespace, which lends it.
+    Lent(String),
 }
 
 /// Exit code 2: an argument is wrong, and nothing was printed.
@@ -152,21 +166,19 @@ fn plan(args: &Args) -> Result<Plan, String> {
                     .to_owned(),
             );
         }
+        (identity, _) if identity != Identity::Secret && args.secret.is_some() => {
+            return Err(
+                "--secret names a client secret's place: it goes with --identity \
+                        secret"
+                    .to_owned(),
+            );
+        }
         (Identity::Managed, None) => Who::Own { managed: true },
         (Identity::Workload, None) => Who::Own { managed: false },
-        (Identity::Secret, Some(directory)) => {
-            if !is_variable_name(&args.secret_variable) {
-                return Err(
-                    "--secret-variable is not the NAME of a variable. It is not repeated here, \
-                     because it may be a secret"
-                        .to_owned(),
-                );
-            }
-            Who::Secret {
-                directory,
-                variable: args.secret_variable.clone(),
-            }
-        }
+        (Identity::Secret, Some(directory)) => Who::Secret {
+            directory,
+            place: secret_place(args)?,
+        },
         (Identity::Workload, Some(directory)) => federated(args, directory, &tenant)?,
     };
     Ok(Plan {
@@ -176,6 +188,22 @@ fn plan(args: &Args) -> Result<Plan, String> {
         client,
         who,
     })
+}
+
+fn secret_place(args: &Args) -> Result<SecretPlace, String> {
+    const HIDDEN: &str = "It is not repeated here, because it may be a secret";
+    match &args.secret {
+        Some(name) if is_dns_name(name) => Ok(SecretPlace::Lent(name.clone())),
+        Some(_) => Err(format!(
+            "--secret is not the NAME of a Secret of the tenant's namespace. {HIDDEN}"
+        )),
+        None if is_variable_name(&args.secret_variable) => {
+            Ok(SecretPlace::Variable(args.secret_variable.clone()))
+        }
+        None => Err(format!(
+            "--secret-variable is not the NAME of a variable. {HIDDEN}"
+        )),
+    }
 }
 
 fn federated(args: &Args, directory: String, tenant: &TenantId) -> Result<Who, String> {

@@ -65,7 +65,8 @@ impl Lent<'_> {
         }
     }
 
-    /// Creates the Roles, limited to this one object, and binds them to the operator.
+    /// Makes the Roles, limited to this one object, and binds them to the operator, whatever of
+    /// that is there already.
     fn grant(self, tenant: &TenantId, me: Option<&str>) -> String {
         let account = me.and_then(|me| me.strip_prefix("system:serviceaccount:"));
         let subject = match (account, me) {
@@ -80,14 +81,17 @@ impl Lent<'_> {
             let role = quoted(&format!("tenant-kms-{}-{end}", tenant.name));
             format!(
                 "kubectl create role {role} --namespace {namespace} --verb {verb} --resource \
-                 {resource} --resource-name {} && kubectl create rolebinding {role} --namespace \
-                 {namespace} --role {role} {subject}",
+                 {resource} --resource-name {} {APPLY} && kubectl create rolebinding {role} \
+                 --namespace {namespace} --role {role} {subject} {APPLY}",
                 quoted(self.object())
             )
         });
         commands.collect::<Vec<_>>().join(" && ")
     }
 }
+
+/// `kubectl create` stops at what exists, and half of it may.
+const APPLY: &str = "--dry-run=client --output yaml | kubectl apply --filename -";
 
 pub fn forbidden(lent: Lent<'_>, tenant: &TenantId, me: Option<&str>) -> Failure {
     let does = match lent {
@@ -204,9 +208,11 @@ mod tests {
         assert!(
             failure.message.ends_with(
                 "kubectl create role 'tenant-kms-acme-secret' --namespace 'tenants' --verb get \
-                 --resource secrets --resource-name 'acme-azure' && kubectl create rolebinding \
+                 --resource secrets --resource-name 'acme-azure' --dry-run=client --output yaml | \
+                 kubectl apply --filename - && kubectl create rolebinding \
                  'tenant-kms-acme-secret' --namespace 'tenants' --role 'tenant-kms-acme-secret' \
-                 --serviceaccount 'tkms:op'"
+                 --serviceaccount 'tkms:op' --dry-run=client --output yaml | kubectl apply \
+                 --filename -"
             ),
             "{failure}"
         );
@@ -216,7 +222,7 @@ mod tests {
                 .message
                 .contains("--verb create --resource serviceaccounts/token")
         );
-        assert!(token.message.ends_with("--user 'jane'"), "{token}");
+        assert!(token.message.contains("--user 'jane' --dry-run"), "{token}");
         let unknown = forbidden(lent, &acme, None);
         assert!(unknown.message.contains("'<namespace of the operator>"));
     }

@@ -55,9 +55,10 @@ pub fn row(reason: Reason) -> Row {
         Reason::AccessDenied => (
             "Denial",
             "The customer's side says no: the role or policy on the key is missing or was taken, \
-             or its directory no longer has, enables or trusts the application.",
-            "The grant on the key, and whether the application is there and enabled. New grants \
-             take some minutes.",
+             its directory no longer has or enables the application, or that application trusts no \
+             federated credential like the operator's token.",
+            "The grant on the key; whether the application is there and enabled, and its federated \
+             credentials. New grants take some minutes.",
             "az role assignment create --role 'Key Vault Crypto Service Encryption User' \
              --assignee '<client id>' --scope '<resource id of the vault>/keys/<key>'",
         ),
@@ -104,10 +105,10 @@ pub fn row(reason: Reason) -> Row {
         Reason::CredentialRejected => (
             "Misconfigured",
             "The identity provider or the vault does not accept the credential: a wrong or \
-             expired secret, a federated credential that does not match, an unknown directory, a \
-             token of another directory.",
-            "The secret's value and end date, the federated credential's issuer and audience, and \
-             the directory's and the application's id.",
+             expired secret, a token out of its time or whose signature cannot be verified, an unknown \
+             directory, a vault of another directory.",
+            "The secret's value and end date, that the cluster's issuer can be read from the \
+             internet, the node's clock, and the directory's id.",
             "az ad app credential reset --append --id '<client id>'",
         ),
         Reason::SecretNotFound => (

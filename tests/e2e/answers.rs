@@ -243,6 +243,15 @@ impl Row {
         })
     }
 
+    /// The message has this in it, too.
+    fn says(self, text: &'static str) -> Self {
+        self.check(move |_, report| {
+            let message = report["message"].as_str().unwrap_or_default();
+            ensure!(message.contains(text), "no {text}: {report}");
+            Ok(())
+        })
+    }
+
     /// This text, which a cloud or a person wrote, is nowhere in the report.
     fn hides(self, text: &'static str) -> Self {
         self.check(move |_, report| {

@@ -6,11 +6,13 @@ mod examples;
 mod lent;
 mod own;
 mod revoked;
+mod rotated;
 mod tokens;
+mod withdrawn;
 
 use anyhow::{Context, Result};
 use fakecloud::{Application, Scope, Vault};
-use harness::{Env, Output};
+use harness::Env;
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::Api;
@@ -19,7 +21,7 @@ use serde_json::Value;
 
 use crate::support::{CLIENT, DIRECTORY, SOON};
 
-const AUDIENCE: &str = "api://AzureADTokenExchange";
+pub const AUDIENCE: &str = "api://AzureADTokenExchange";
 const KEY: &str = "https://acme-kv.vault.azure.net/keys/tenant-wrapping-key";
 
 /// A customer who granted its application access and has not said yet what that trusts.
@@ -36,21 +38,17 @@ impl Town {
     }
 
     async fn of(env: Env) -> Result<Self> {
-        let discovery = ["get", "--raw", "/.well-known/openid-configuration"];
-        let discovery = env.control.kubectl(&discovery).await?.success()?;
-        let discovery: Value = serde_json::from_str(&discovery)?;
-        let issuer = discovery["issuer"].as_str().context("an issuer")?;
-        env.cloud.trust_issuer(issuer, env.control.jwks().await?);
+        let issuer = published_issuer(&env).await?;
         let directory = env.cloud.directory(DIRECTORY);
         let app = directory.application(CLIENT);
         let vault = env.cloud.vault("acme-kv", &directory);
         vault.create_key("tenant-wrapping-key");
         vault.grant(app.principal(), Scope::Vault);
         Ok(Self {
-            issuer: issuer.to_owned(),
             env,
             app,
             vault,
+            issuer,
         })
     }
 
@@ -83,15 +81,18 @@ impl Town {
     /// Runs the `kubectl` commands that a message ends with, word for word, as an administrator.
     async fn run(&self, message: &str) -> Result<()> {
         let from = message.find("kubectl ").context("no command")?;
-        let config = self.env.control.kubeconfig().display().to_string();
-        for command in message[from..].split(" && ") {
-            let words = shell_words(command);
-            let words: Vec<&str> = words.iter().skip(1).map(String::as_str).collect();
-            let config = std::path::PathBuf::from(&config);
-            let output: Output = self.env.control.kubectl_as(&config, &words).await?;
-            output.success().with_context(|| command.to_owned())?;
-        }
-        Ok(())
+        let output = self.env.control.shell(&message[from..]).await?;
+        output
+            .success()
+            .with_context(|| message.to_owned())
+            .map(drop)
+    }
+
+    /// The identity provider's code of the last refusal.
+    async fn code(&self, tenant: &str) -> Result<String> {
+        let object = self.env.tenant(tenant).await?;
+        let code = &object["status"]["lastVerifyError"]["code"];
+        Ok(code.as_str().unwrap_or_default().to_owned())
     }
 
     /// Asks for another try.
@@ -154,10 +155,12 @@ fn application(proof: &str) -> String {
     format!("tenantId: {DIRECTORY}, clientId: {CLIENT}{proof}")
 }
 
-/// A command line as a shell splits it; nothing here is quoted but whole words.
-fn shell_words(command: &str) -> Vec<String> {
-    command
-        .split_whitespace()
-        .map(|word| word.replace('\'', ""))
-        .collect()
+/// The issuer of the control plane's tokens, whose keys the loopback Entra can read from now on.
+pub async fn published_issuer(env: &Env) -> Result<String> {
+    let discovery = ["get", "--raw", "/.well-known/openid-configuration"];
+    let discovery = env.control.kubectl(&discovery).await?.success()?;
+    let discovery: Value = serde_json::from_str(&discovery)?;
+    let issuer = discovery["issuer"].as_str().context("an issuer")?;
+    env.cloud.trust_issuer(issuer, env.control.jwks().await?);
+    Ok(issuer.to_owned())
 }

@@ -3,6 +3,7 @@
 
 use anyhow::{Context, Result, ensure};
 use harness::Env;
+use serde_json::Value;
 use tokio::process::Command;
 
 use crate::readme::parses;
@@ -31,10 +32,19 @@ async fn a_shell_reads_the_commands_and_the_api_server_takes_the_manifest() -> R
         let trust = ["--service-account", account, "--issuer", issuer];
         [&["--tenant-id", DIRECTORY], &trust[..]].concat()
     };
+    let mut rights = 0;
     for identity in [
         vec!["--identity", "workload"],
         vec!["--identity", "managed"],
         vec!["--identity", "secret", "--tenant-id", DIRECTORY],
+        vec![
+            "--identity",
+            "secret",
+            "--tenant-id",
+            DIRECTORY,
+            "--secret",
+            "acme-azure",
+        ],
         federated("tenant-kms-system/tenant-kms-operator"),
         federated(&own),
     ] {
@@ -43,10 +53,20 @@ async fn a_shell_reads_the_commands_and_the_api_server_takes_the_manifest() -> R
             let script = onboard(&[&args[..], &["--output", output]].concat()).await?;
             parses(&script).await?;
         }
+        let script = onboard(&args).await?;
+        if let Some((_, after)) = script.split_once("#   tenantCredentials:\n#     - ") {
+            let entry = after.lines().next().unwrap_or_default();
+            let entry: Value = serde_yaml_ng::from_str(entry)?;
+            env.upgrade(&[&format!("tenantCredentials=[{entry}]")])
+                .await
+                .with_context(|| entry.to_string())?;
+            rights += 1;
+        }
         let manifest = onboard(&[&args[..], &["--output", "manifest"]].concat()).await?;
         let apply = ["apply", "--server-side", "--dry-run=server", "-f", "-"];
         let tried = env.control.kubectl_stdin(&apply, &manifest).await?;
         ensure!(tried.status, "{identity:?}: {}\n{manifest}", tried.stderr);
     }
+    ensure!(rights == 2, "a Secret and a ServiceAccount need them");
     Ok(())
 }

@@ -6,8 +6,8 @@ mod tokens;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, ensure};
-use harness::{Env, Output};
+use anyhow::{Context, Result, ensure};
+use harness::{Env, Output, repository};
 use serde_json::{Value, json};
 
 use crate::seen::eventually;
@@ -201,6 +201,53 @@ async fn a_spec_uses_only_what_its_writer_may_use() -> Result<()> {
     // An administrator needs no lending.
     let admins = azure("admins", "k", &with("any"));
     env.apply(&admins.to_string()).await?.success().map(drop)
+}
+
+/// What docs/argo-cd.md gives the writer of the tenants' namespace is enough, and each of it used.
+#[tokio::test]
+async fn the_page_gives_a_gitops_controller_what_it_needs() -> Result<()> {
+    let env = Env::new("gitops").await?;
+    let argo = editor(&env).await?;
+    let lent = |key: &str| {
+        let secret = json!({ "secretRef": { "name": "maple-azure", "key": "client-secret" } });
+        azure(
+            "maple",
+            key,
+            &json!({ "tenantId": DIRECTORY, "clientId": CLIENT, "clientSecret": secret }),
+        )
+    };
+    let account =
+        json!({ "tenantId": DIRECTORY, "clientId": CLIENT, "serviceAccountName": "rowan-kms" });
+    let minted = azure("rowan", "k", &account);
+    refused(&env, &argo, &lent("k"), "right to `get` that Secret").await?;
+    refused(&env, &argo, &minted, "serviceaccounts/token").await?;
+
+    let page = std::fs::read_to_string(repository().join("docs/argo-cd.md"))?;
+    let section = page.split_once("## Rights of the GitOps controller");
+    let role = section.and_then(|(_, rest)| rest.split_once("```yaml\n"));
+    let role = role.and_then(|(_, rest)| rest.split_once("```"));
+    let (role, _) = role.context("the page's Role")?;
+    let here = format!("namespace: {}", env.namespace);
+    env.apply(&role.replace("namespace: tenants", &here))
+        .await?
+        .success()?;
+    let account = format!("--serviceaccount={}:editor", env.namespace);
+    let bind = [
+        "create",
+        "rolebinding",
+        "gitops",
+        "--role=tenant-kms-gitops",
+    ];
+    env.kubectl(&[&bind[..], &[&account]].concat())
+        .await?
+        .success()?;
+    for object in [lent("k"), minted, lent("another")] {
+        eventually("the Role is enough", SOON, async || {
+            Ok(apply_as(&env, &argo, &object).await?.status)
+        })
+        .await?;
+    }
+    Ok(())
 }
 
 #[tokio::test]

@@ -1,6 +1,8 @@
 //! What the chart lets the operator do: what is documented, nothing that it does not use, and no
 //! rule that it could do without.
 
+mod lent;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -14,7 +16,7 @@ use crate::support::{SOON, World, manifest};
 
 /// Verb, resource and where, and whether the operator may. T: a tenants' namespace, O: another
 /// namespace, R: the records namespace, S: the operator's own, -: the cluster.
-const ANSWERS: [(&str, &str, char, bool); 38] = [
+const ANSWERS: [(&str, &str, char, bool); 40] = [
     ("get", "tenantkmses.tenantkms.dev", 'T', true),
     ("list", "tenantkmses.tenantkms.dev", 'T', true),
     ("watch", "tenantkmses.tenantkms.dev", 'T', true),
@@ -66,7 +68,9 @@ const ANSWERS: [(&str, &str, char, bool); 38] = [
         'T',
         false,
     ),
-    ("get", "serviceaccounts/acme-kms", 'T', true), // whose label lends it
+    ("get", "serviceaccounts/acme-kms", 'T', true), // for its label
+    ("get", "serviceaccounts/other", 'T', false),
+    ("list", "serviceaccounts", 'T', false),
     ("get", "secrets/acme-azure", 'O', false),
     ("list", "secrets", '-', false),
     (
@@ -135,10 +139,7 @@ async fn may(env: &Env, verb: &str, resource: &str, place: char) -> Result<bool>
 #[tokio::test]
 async fn the_operator_may_do_what_is_documented_and_no_more() -> Result<()> {
     let env = Env::new("can-i").await?;
-    let lent = format!(
-        r#"tenantCredentials=[{{"namespace":"{}","secrets":["acme-azure"],"serviceAccounts":["acme-kms"]}}]"#,
-        env.namespace
-    );
+    let lent = lent::value(&env);
     for (mode, everywhere) in [("", false), ("watchNamespaces=[]", true)] {
         let mut values = vec![lent.as_str()];
         values.extend((!mode.is_empty()).then_some(mode));
@@ -166,7 +167,7 @@ async fn the_operator_may_do_what_is_documented_and_no_more() -> Result<()> {
 
 /// The operator's own rules as the chart renders them: the Role and the place of the rule in it.
 async fn rules(env: &Env) -> Result<Vec<(Value, usize)>> {
-    let documents = env.chart(&[]).await?;
+    let documents = env.chart(&[&lent::value(env)]).await?;
     let bound: BTreeSet<String> = documents
         .iter()
         .filter(|one| one.get("roleRef").is_some())
@@ -237,10 +238,21 @@ async fn without_any_one_rule_the_work_is_not_done() -> Result<()> {
         complete(&whole.env).await
     })
     .await?;
+    for kind in lent::KINDS {
+        lent::lend(&whole).await?;
+        whole.env.upgrade(&[&lent::value(&whole.env)]).await?;
+        whole.env.apply(&lent::manifest(kind)).await?.success()?;
+        let verified = Some("Verified");
+        whole
+            .env
+            .wait_condition("acme", "Ready", "True", verified, SOON)
+            .await
+            .context(kind)?;
+    }
     operator.terminate().await?;
 
     let count = rules(&whole.env).await?.len();
-    ensure!(count >= 6, "{count} rules");
+    ensure!(count >= 9, "{count} rules");
     stream::iter(0..count)
         .map(without)
         .buffer_unordered(3)
@@ -252,6 +264,8 @@ async fn without_any_one_rule_the_work_is_not_done() -> Result<()> {
 async fn without(number: usize) -> Result<()> {
     let world = World::new(&format!("no-rule-{number}")).await?;
     let env = &world.env;
+    lent::lend(&world).await?;
+    env.upgrade(&[&lent::value(env)]).await?;
     let (mut role, index) = rules(env).await?.swap_remove(number);
     let taken = role["rules"]
         .as_array_mut()
@@ -265,12 +279,19 @@ async fn without(number: usize) -> Result<()> {
         .success()?;
     let resource = taken["resources"][0].as_str().unwrap_or_default();
     let verb = taken["verbs"][0].as_str().unwrap_or_default();
+    // Of what a tenant lends, or of the records.
+    let lent = taken["resourceNames"][0].as_str();
     let place = match resource {
+        _ if lent.is_some() => 'T',
         "secrets" | "leases" => 'R',
         "namespaces" => '-',
         _ => 'T',
     };
     let question = match resource.split_once('/') {
+        Some((kind, sub)) if lent.is_some() => {
+            format!("{kind}/{} --subresource={sub}", lent.unwrap_or_default())
+        }
+        None if lent.is_some() => format!("{resource}/{}", lent.unwrap_or_default()),
         Some((kind, sub)) => format!("{kind}.tenantkms.dev --subresource={sub}"),
         None if resource == "events" => "events.events.k8s.io".to_owned(),
         None if resource == "namespaces" => format!("namespaces/{}", env.namespace),
@@ -282,7 +303,12 @@ async fn without(number: usize) -> Result<()> {
     .await
     .with_context(|| what.clone())?;
 
-    env.apply(&manifest("acme", "")).await?.success()?;
+    let yaml = if lent.is_some() {
+        lent::manifest(resource)
+    } else {
+        manifest("acme", "")
+    };
+    env.apply(&yaml).await?.success()?;
     let _operator = started(env).await?;
     eventually("the operator asks for it", SOON, async || {
         Ok(asked(env)?
@@ -302,7 +328,14 @@ async fn without(number: usize) -> Result<()> {
 async fn every_verb_is_used() -> Result<()> {
     let world = World::new("verbs").await?;
     let env = &world.env;
+    lent::lend(&world).await?;
+    env.upgrade(&[&lent::value(env)]).await?;
     let _operator = world.operator().await?;
+    for kind in lent::KINDS {
+        env.apply(&lent::manifest(kind)).await?.success()?;
+        env.wait_condition("acme", "Ready", "True", Some("Verified"), 2 * SOON)
+            .await?;
+    }
     world.active("{ interval: 5s, proofTTL: 1m }").await?;
     // The same Event twice is counted in one.
     for request in 1..=2 {

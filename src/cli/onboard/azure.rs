@@ -3,7 +3,8 @@
 
 use serde_json::json;
 
-use super::{Plan, Who};
+use super::manifest::SECRET_KEY;
+use super::{Plan, SecretPlace, Who};
 use crate::provider::azure::quoted;
 
 const AUDIENCE: &str = "api://AzureADTokenExchange";
@@ -96,19 +97,54 @@ pub fn platform(plan: &Plan, manifest: &str) -> String {
             },
             plan.key.id
         )),
-        Who::Secret { variable, .. } => Some(format!(
+        Who::Secret {
+            place: SecretPlace::Variable(variable),
+            ..
+        } => Some(format!(
             "#   clientSecretVariables:\n#     - {{ name: {variable}, tenants: [{tenant}] }}\n"
         )),
-        Who::Federated { .. } => None,
+        Who::Secret { .. } | Who::Federated { .. } => None,
     };
     let entry = entry.map(|entry| {
         format!("# In the operator's configuration (Helm value config) first:\n{entry}")
     });
+    let (name, namespace) = (quoted(&tenant.name), quoted(&tenant.namespace));
     format!(
-        "# The platform runs this.\n{}kubectl apply -f - <<'MANIFEST'\n{manifest}MANIFEST\n\
-         kubectl wait tkms/{} --namespace {} --for=condition=Ready --timeout=120s\n",
+        "# The platform runs this.\n{}{}kubectl apply -f - <<'MANIFEST'\n{manifest}MANIFEST\n\
+         kubectl wait tkms/{name} --namespace {namespace} --for=condition=Ready --timeout=120s\n",
         entry.unwrap_or_default(),
-        quoted(&tenant.name),
-        quoted(&tenant.namespace),
+        lend(plan).unwrap_or_default(),
     )
+}
+
+/// What the tenant's namespace lends to the operator, and the right to use it.
+fn lend(plan: &Plan) -> Option<String> {
+    let namespace = &plan.tenant.namespace;
+    let right = |entry: String| {
+        format!(
+            "# In the chart's values first, the right to use what this namespace lends (one entry \
+             for each namespace):\n#   tenantCredentials:\n#     - {{ namespace: {namespace}, \
+             {entry} }}\n"
+        )
+    };
+    match &plan.who {
+        Who::Secret {
+            place: SecretPlace::Lent(secret),
+            ..
+        } => Some(format!(
+            "{}# The customer's client secret, from a file, lent to this tenant by its label.\n\
+             kubectl create secret generic {secret} --namespace {place} \
+             --from-file='{SECRET_KEY}=client-secret.txt'\n\
+             kubectl label secret {secret} --namespace {place} {label}\n",
+            right(format!("secrets: [{secret}]")),
+            secret = quoted(secret),
+            place = quoted(namespace),
+            label = quoted(&format!("tenantkms.dev/tenant={}", plan.tenant.name)),
+        )),
+        Who::Federated {
+            lent: Some(account),
+            ..
+        } => Some(right(format!("serviceAccounts: [{account}]"))),
+        _ => None,
+    }
 }

@@ -2,8 +2,13 @@
 
 use serde_json::{Value, json};
 
-use super::{Plan, Who};
-use crate::api::{AzureSpec, ClientSecret, ManagedIdentity, ProviderKind, TenantKmsSpec};
+use super::{Plan, SecretPlace, Who};
+use crate::api::{
+    AzureSpec, ClientSecret, ManagedIdentity, ProviderKind, SecretRef, TenantKmsSpec,
+};
+
+/// Under which a lent Secret holds the client secret.
+pub const SECRET_KEY: &str = "client-secret";
 
 /// A `TenantKms`, and before it the `ServiceAccount` that is the tenant's own.
 pub fn yaml(plan: &Plan) -> Result<String, serde_yaml_ng::Error> {
@@ -41,15 +46,21 @@ fn spec(plan: &Plan) -> Value {
             }),
             ..AzureSpec::default()
         }),
-        Who::Secret {
-            directory,
-            variable,
-        } => Some(AzureSpec {
+        Who::Secret { directory, place } => Some(AzureSpec {
             tenant_id: Some(directory.clone()),
             client_id: client,
-            client_secret: Some(ClientSecret {
-                env_var: Some(variable.clone()),
-                ..ClientSecret::default()
+            client_secret: Some(match place {
+                SecretPlace::Variable(name) => ClientSecret {
+                    env_var: Some(name.clone()),
+                    ..ClientSecret::default()
+                },
+                SecretPlace::Lent(name) => ClientSecret {
+                    secret_ref: Some(SecretRef {
+                        name: name.clone(),
+                        key: SECRET_KEY.to_owned(),
+                    }),
+                    ..ClientSecret::default()
+                },
             }),
             ..AzureSpec::default()
         }),

@@ -50,7 +50,29 @@ fn each_identity_has_its_own_commands_and_manifest() {
                 "envVar: AZURE_KC_CLIENT_SECRET",
                 "az login --tenant 'aaaa",
             ],
-            vec!["federated-credential", "operatorIdentity"],
+            vec![
+                "federated-credential",
+                "operatorIdentity",
+                "tenantCredentials",
+            ],
+        ),
+        (
+            vec![
+                "--identity",
+                "secret",
+                "--tenant-id",
+                DIRECTORY,
+                "--secret",
+                "acme-azure",
+            ],
+            vec![
+                "#   tenantCredentials:\n#     - { namespace: tenants, secrets: [acme-azure] }\n",
+                "secretRef:\n        key: client-secret\n        name: acme-azure",
+                "create secret generic 'acme-azure' --namespace 'tenants' \
+                 --from-file='client-secret=client-secret.txt'",
+                "label secret 'acme-azure' --namespace 'tenants' 'tenantkms.dev/tenant=acme-kv'",
+            ],
+            vec!["envVar", "clientSecretVariables"],
         ),
         (
             trust("tenant-kms-system/tenant-kms-operator"),
@@ -64,6 +86,7 @@ fn each_identity_has_its_own_commands_and_manifest() {
                 "serviceAccountName",
                 "kind: ServiceAccount",
                 "operatorIdentity",
+                "tenantCredentials",
             ],
         ),
         (
@@ -72,6 +95,7 @@ fn each_identity_has_its_own_commands_and_manifest() {
                 "serviceAccountName: acme-kms",
                 "tenantkms.dev/tenant: acme-kv",
                 "---\n",
+                "#     - { namespace: tenants, serviceAccounts: [acme-kms] }\n",
             ],
             vec!["operatorIdentity"],
         ),
@@ -177,9 +201,36 @@ fn a_wrong_argument_is_refused_in_words_and_not_repeated() {
             ],
             "--secret-variable",
         ),
+        (
+            KEY,
+            CLIENT,
+            vec![
+                "--identity",
+                "secret",
+                "--tenant-id",
+                DIRECTORY,
+                "--secret",
+                "hunter2~x",
+            ],
+            "--secret",
+        ),
     ] {
         let problem = onboard(key, client, &more).expect_err("refused");
         assert!(problem.contains(named), "{more:?}: {problem}");
         assert!(!problem.contains("hunter2"), "{problem}");
+    }
+}
+
+#[test]
+fn a_client_secret_has_one_place() {
+    for (more, named) in [
+        (vec!["--secret", "a"], "--identity secret"),
+        (
+            vec!["--secret", "a", "--secret-variable", "B"],
+            "cannot be used with",
+        ),
+    ] {
+        let problem = onboard(KEY, CLIENT, &more).expect_err("refused");
+        assert!(problem.contains(named), "{more:?}: {problem}");
     }
 }

@@ -4,7 +4,7 @@
 use fakecloud::{ENTRA_HOST, Effect, Fault};
 use serde_json::json;
 
-use super::{CLIENT, DIRECTORY, SECRET, VARIABLE, row, run, with_secret, works};
+use super::{CLIENT, DIRECTORY, Row, SECRET, VARIABLE, row, run, with_secret, works};
 
 const OTHER: &str = "99998888-7777-6666-5555-444433332222";
 
@@ -28,6 +28,18 @@ fn refusal(number: u32) -> Effect {
         "error_codes": [number],
     });
     answer(400, &body.to_string())
+}
+
+/// A row on a refusal with the number in its code, whose message repeats nothing of it.
+fn numbered(code: &'static str, means: (&'static str, &'static str, &'static str)) -> Row {
+    let number = code.trim_start_matches("AADSTS").parse();
+    let number = number.expect("a number");
+    row(code, means, move |c| {
+        c.cloud.fault(token(refusal(number)));
+    })
+    .code(code)
+    .hides("upstream")
+    .sends("wrapkey", 0)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -101,15 +113,52 @@ async fn entra_answers_mean_what_the_table_says() {
             },
         )
         .code("AADSTS7000112"),
-        row(
-            "no federated credential",
-            ("Denial", "AccessDenied", "federated-credential list"),
-            |c| {
-                c.cloud.fault(token(refusal(700_213)));
-            },
+        numbered(
+            "AADSTS65001",
+            (
+                "Misconfigured",
+                "CredentialRejected",
+                "nobody with the right to",
+            ),
         )
-        .code("AADSTS700213")
-        .hides("upstream"),
+        .says("adminconsent"),
+        numbered(
+            "AADSTS7000229",
+            ("Denial", "AccessDenied", "has no service principal"),
+        )
+        .says("az ad sp create"),
+        numbered(
+            "AADSTS70021",
+            ("Denial", "AccessDenied", "federated-credential list"),
+        ),
+        numbered(
+            "AADSTS70025",
+            ("Denial", "AccessDenied", "federated-credential list"),
+        ),
+        numbered(
+            "AADSTS700211",
+            ("Denial", "AccessDenied", "federated-credential list"),
+        ),
+        numbered(
+            "AADSTS700212",
+            ("Denial", "AccessDenied", "federated-credential list"),
+        ),
+        numbered(
+            "AADSTS700213",
+            ("Denial", "AccessDenied", "federated-credential list"),
+        ),
+        numbered(
+            "AADSTS7002138",
+            ("Denial", "AccessDenied", "federated-credential list"),
+        ),
+        numbered(
+            "AADSTS700027",
+            ("Misconfigured", "CredentialRejected", "could not verify"),
+        ),
+        numbered(
+            "AADSTS50166",
+            ("Misconfigured", "CredentialRejected", "oidcIssuerProfile"),
+        ),
         row(
             "assertion out of time",
             ("Misconfigured", "CredentialRejected", "date -u"),

@@ -46,8 +46,10 @@ async fn a_token_of_the_tenants_account_is_exchanged() -> Result<()> {
 
     // Minted and sent, and the application trusts nobody yet.
     let message = town
-        .refused("acme", "CredentialRejected", "federated-credential create")
+        .refused("acme", "AccessDenied", "there is none at all")
         .await?;
+    assert_eq!(town.code("acme").await?, "AADSTS70025");
+    assert!(message.contains("federated-credential create"), "{message}");
     for part in [
         &town.subject("acme-kms"),
         &town.issuer,
@@ -59,12 +61,16 @@ async fn a_token_of_the_tenants_account_is_exchanged() -> Result<()> {
     }
     // Another subject, then another audience, than the token has.
     town.trust(&town.subject("other"));
-    let object = town.refused("acme", "AccessDenied", "subject").await?;
-    assert!(object.contains("federated-credential create"), "{object}");
+    let message = town
+        .refused("acme", "AccessDenied", "its subject is named by none")
+        .await?;
+    assert!(message.contains("federated-credential create"), "{message}");
+    assert_eq!(town.code("acme").await?, "AADSTS700213");
     town.app
         .federate(&town.issuer, &town.subject("acme-kms"), "api://other");
-    town.refused("acme", "CredentialRejected", "audience is named by none")
+    town.refused("acme", "AccessDenied", "audience is named by none")
         .await?;
+    assert_eq!(town.code("acme").await?, "AADSTS700212");
 
     town.trust(&town.subject("acme-kms"));
     let active = town.retried("acme").await?;
@@ -93,6 +99,7 @@ async fn an_application_that_nobody_consented_to() -> Result<()> {
     town.run(&rights).await?;
     let message = town.refused("acme", "AccessDenied", "adminconsent").await?;
     assert!(message.contains("az ad sp create --id"), "{message}");
+    assert_eq!(town.code("acme").await?, "AADSTS700016");
     town.app.restore();
     town.retried("acme").await.map(drop)
 }

@@ -51,23 +51,27 @@ async fn a_token_that_is_wrong_is_told_apart() -> Result<()> {
     write(&expired)?;
     town.refused("acme", "CredentialRejected", "not within its time")
         .await?;
+    assert_eq!(town.code("acme").await?, "AADSTS700024");
     let foreign = town
         .resigned(|claims| claims["sub"] = json!("system:serviceaccount:other:other"))
         .await?;
     write(&foreign)?;
     town.refused("acme", "AccessDenied", "system:serviceaccount:other:other")
         .await?;
+    assert_eq!(town.code("acme").await?, "AADSTS700213");
     let issuer = town
         .resigned(|claims| claims["iss"] = json!("https://issuer.example"))
         .await?;
     write(&issuer)?;
-    town.refused("acme", "CredentialRejected", "issuer is trusted by none")
+    town.refused("acme", "AccessDenied", "issuer is trusted by none")
         .await?;
+    assert_eq!(town.code("acme").await?, "AADSTS700211");
     let forged = town.own_token(super::AUDIENCE).await?;
     let (signed, _) = forged.rsplit_once('.').unwrap_or_default();
     write(&format!("{signed}.{}", "A".repeat(342)))?;
     town.refused("acme", "CredentialRejected", "could not verify")
         .await?;
+    assert_eq!(town.code("acme").await?, "AADSTS700027");
 
     // A kubelet writes the next one, and no restart is needed.
     write(&town.own_token(super::AUDIENCE).await?)?;

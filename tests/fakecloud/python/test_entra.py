@@ -108,7 +108,7 @@ def by_assertion(token):
 
 def test_a_federated_assertion(cloud, customer):
     issuer = Issuer()
-    refused(by_assertion(issuer.token()), 70021)
+    refused(by_assertion(issuer.token()), 70025)
     cloud.application("federate", issuer=ISSUER, subject=SUBJECT, audience=AUDIENCE)
     cloud.do("cloud", "trust-issuer", issuer=ISSUER, jwks=issuer.jwks())
     assert by_assertion(issuer.token()).get_token(VAULT_SCOPE).token
@@ -118,4 +118,4 @@ def test_a_federated_assertion(cloud, customer):
     refused(by_assertion(issuer.token(exp=int(time.time()) - 1)), 700024)
     refused(by_assertion(Issuer().token()), 700027)
     cloud.application("unfederate", subject=SUBJECT)
-    refused(by_assertion(issuer.token()), 70021)
+    refused(by_assertion(issuer.token()), 70025)

@@ -191,6 +191,17 @@ impl ControlPlane {
         self.tool("helm", self.kubeconfig(), args, None).await
     }
 
+    /// A shell's script as administrator, whose `kubectl` is this one: what a person would paste.
+    pub async fn shell(&self, script: &str) -> Result<Output> {
+        let folder = tempfile::tempdir()?;
+        let kubectl = folder.path().join("kubectl");
+        tools::program(&kubectl, &format!("'{}' kubectl", self.program.display()))?;
+        let path = std::env::var("PATH").unwrap_or_default();
+        let script = format!("PATH='{}:{path}'\n{script}", folder.path().display());
+        let args = ["-c", "-e", &script];
+        tools::run(Path::new("sh"), self.dir(), self.kubeconfig(), &args, None).await
+    }
+
     async fn tool(
         &self,
         name: &str,

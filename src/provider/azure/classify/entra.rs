@@ -1,5 +1,6 @@
 //! The token endpoint's answers; learn.microsoft.com, "Microsoft Entra authentication and
-//! authorization error codes". Only three numbers say that the customer took the grant back.
+//! authorization error codes". Only the numbers of [`is_denial`] say that the customer took the
+//! grant back: never a wrong secret, an assertion out of time, or a signature that is not verified.
 
 use serde::Deserialize;
 
@@ -51,10 +52,33 @@ fn refused(number: u32, subject: &Subject, presented: Option<&Presented>) -> Fai
         presented,
     };
     let message = refusal.message(number);
-    match number {
-        700_016 | 7_000_112 | 700_213 => Failure::denial(Reason::AccessDenied, message),
-        _ => Failure::misconfigured(Reason::CredentialRejected, message),
+    if is_denial(number) {
+        Failure::denial(Reason::AccessDenied, message)
+    } else {
+        Failure::misconfigured(Reason::CredentialRejected, message)
     }
+}
+
+/// What the customer's administrator can take away at Entra alone, and Entra says that it is gone.
+///
+/// The application: 700016 it is not in the directory, 7000229 it is there without a service
+/// principal (learn.microsoft.com, "Authentication Troubleshooting" of the Teams SDK), 7000112 it
+/// is disabled.
+///
+/// Its trust in the token's issuer, subject and audience. Which number a removed federated
+/// credential gives depends on what the application trusts besides: 70025 nothing; 70021 says the
+/// same of all three at once (learn.microsoft.com, "Troubleshoot an Azure Resource Manager
+/// workload identity service connection": no federated credential was created, or its issuer is
+/// another); 700211, 700212 and 700213 that issuer, audience or subject stand in none that is left
+/// ("Federated identity credentials now use case-sensitive matching" for 7002138). Audience and
+/// form of the token were checked before it was sent.
+const fn is_denial(number: u32) -> bool {
+    matches!(number, 700_016 | 7_000_229 | 7_000_112) || is_untrusted(number)
+}
+
+/// No federated credential of the application names what the token says.
+const fn is_untrusted(number: u32) -> bool {
+    matches!(number, 70_021 | 70_025 | 700_211..=700_213 | 7_002_138)
 }
 
 struct Refusal<'a> {
@@ -81,7 +105,6 @@ impl Refusal<'_> {
                  administrator, who enables it by: az ad sp update --id {app} --set \
                  accountEnabled=true"
             ),
-            70_021 | 70_025 | 700_211..=700_213 => self.trust(number),
             700_027 | 50_027 | 50_166 => format!(
                 "{} could not verify the token of {place} for application {client}: it reads the \
                  cluster's keys at the token's issuer{}. Check that the issuer's discovery document \
@@ -118,6 +141,7 @@ impl Refusal<'_> {
                  time. Check that the token is renewed, and the clock of the operator's node: \
                  kubectl debug node/'<node>' --image 'busybox' -- date -u"
             ),
+            _ if is_untrusted(number) => self.trust(number),
             _ => format!(
                 "{} refuses a token to application {client} of directory {directory}. Look the \
                  code up and check the application: az ad app show --id {app}",
@@ -156,6 +180,8 @@ impl Refusal<'_> {
             700_211 => "its issuer is trusted by none",
             700_212 => "its audience is named by none",
             70_025 => "there is none at all",
+            700_213 => "its subject is named by none",
+            7_002_138 => "its subject is named in other capital or small letters",
             _ => "none names its subject and issuer",
         };
         let (client, place) = (self.client, self.proof.place());

@@ -31,6 +31,11 @@ const DENIALS: [(&str, Reason); 7] = [
     ("KeyOperationForbidden", Reason::KeyUnusable),
 ];
 
+/// The application is gone, without a principal or disabled; or trusts no such token.
+const ENTRA_DENIALS: [u32; 9] = [
+    700_016, 7_000_229, 7_000_112, 70_021, 70_025, 700_211, 700_212, 700_213, 7_002_138,
+];
+
 #[test]
 fn the_listed_refusals_are_denials_with_a_command() {
     for (inner, reason) in DENIALS {
@@ -101,10 +106,10 @@ proptest! {
     }
 
     #[test]
-    fn only_three_numbers_of_entra_are_a_denial(number: u32, status in 300u16..600) {
+    fn only_the_listed_numbers_of_entra_are_a_denial(number: u32, status in 300u16..600) {
         let body = format!(r#"{{"error":"e","error_codes":[{number}]}}"#);
         let failure = entra(&answer(status, &body), &application(), None);
-        let listed = [700_016, 7_000_112, 700_213].contains(&number);
+        let listed = ENTRA_DENIALS.contains(&number);
         let refused = [400, 401, 403].contains(&status);
         prop_assert_eq!(failure.kind == Kind::Denial, listed && refused);
     }
@@ -118,8 +123,8 @@ proptest! {
 }
 
 #[test]
-fn the_three_numbers_of_entra_are_denials() {
-    for number in [700_016, 7_000_112, 700_213] {
+fn the_listed_numbers_of_entra_are_denials() {
+    for number in ENTRA_DENIALS {
         let body = format!(r#"{{"error":"e","error_codes":[{number}]}}"#);
         assert_eq!(
             entra(&answer(400, &body), &application(), None).kind,
@@ -129,5 +134,18 @@ fn the_three_numbers_of_entra_are_denials() {
             entra(&answer(500, &body), &application(), None).kind,
             Kind::Transient
         );
+    }
+}
+
+/// The platform's own fault, in numbers that look much the same.
+#[test]
+fn a_credential_that_is_wrong_is_no_denial() {
+    for number in [
+        7_000_215, 7_000_222, 700_024, 700_027, 50_027, 50_166, 65_001, 90_002, 70_022, 700_210,
+        700_214, 7_002_137, 7_002_139, 53_003,
+    ] {
+        let body = format!(r#"{{"error":"e","error_codes":[{number}]}}"#);
+        let failure = entra(&answer(401, &body), &application(), None);
+        assert_eq!(failure.kind, Kind::Misconfigured, "{number}");
     }
 }

@@ -131,7 +131,7 @@ fn authenticate(
             if required("client_assertion_type")? != federation::ASSERTION_TYPE {
                 return Err(errors::bad_assertion());
             }
-            federation::check(world, &app.federations, &assertion).map(|()| "2")?
+            federation::check(world, &client, &app.federations, &assertion).map(|()| "2")?
         }
         _ => return Err(errors::no_credential()),
     };

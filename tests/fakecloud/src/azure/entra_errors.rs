@@ -177,15 +177,14 @@ pub(crate) fn expired_secret(client: &str) -> Refusal {
 const FEDERATION: &str =
     "https://learn.microsoft.com/entra/workload-id/workload-identity-federation";
 
-/// No federated credential at all.
-pub(crate) fn not_federated(issuer: &str, subject: &str, audience: &str) -> Refusal {
+/// No federated credential at all. (Older reports have 70021, "No matching federated identity record found".)
+pub(crate) fn not_federated(client: &str) -> Refusal {
     Refusal::new(
-        400,
-        "invalid_request",
-        70021,
+        401,
+        "invalid_client",
+        70025,
         format!(
-            "No matching federated identity record found for presented assertion. Assertion Issuer: '{issuer}'. \
-             Assertion Subject: '{subject}'. Assertion Audience: '{audience}'. {FEDERATION}"
+            "The client '{client}'(fakecloud) has no configured federated identity credentials."
         ),
     )
 }

@@ -16,10 +16,14 @@ pub(crate) const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-
 /// Accepts the assertion or says why not.
 pub(crate) fn check(
     world: &World,
+    client: &str,
     federations: &[Federation],
     assertion: &str,
 ) -> Result<(), Refusal> {
     let claims = jwt::claims(assertion).ok_or_else(errors::bad_assertion)?;
+    if federations.is_empty() {
+        return Err(errors::not_federated(client));
+    }
     let issuer = matching(federations, &claims)?;
     let jwks = lock(&world.trusted)
         .get(issuer)
@@ -43,13 +47,6 @@ pub(crate) fn check(
 fn matching<'a>(federations: &'a [Federation], claims: &Value) -> Result<&'a str, Refusal> {
     let text = |name: &str| claims.get(name).and_then(Value::as_str).unwrap_or_default();
     let (issuer, subject, audiences) = (text("iss"), text("sub"), jwt::audiences(claims));
-    if federations.is_empty() {
-        return Err(errors::not_federated(
-            issuer,
-            subject,
-            &audiences.join(", "),
-        ));
-    }
     let of_issuer: Vec<_> = federations
         .iter()
         .filter(|known| known.issuer == issuer)

@@ -92,9 +92,9 @@ async fn an_assertion_that_matches_no_credential() {
     desk.cloud.trust_issuer(ISSUER, issuer.jwks());
     aadsts(
         &exchange(&desk, TYPE, &issuer.token(|_| ())).await,
-        400,
-        "invalid_request",
-        70021,
+        401,
+        "invalid_client",
+        70025,
     );
     desk.app.federate(ISSUER, SUBJECT, AUDIENCE);
     let table = [
