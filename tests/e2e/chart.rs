@@ -178,31 +178,40 @@ async fn the_api_server_takes_what_is_rendered() -> Result<()> {
 async fn a_wrong_value_is_refused_in_words() -> Result<()> {
     let control = ControlPlane::shared().await?;
     for (set, named) in [
-        ("replicas=3", "replicas"),
-        ("replicaCount=-1", "replicaCount"),
-        (r#"installation="Bad Name""#, "installation"),
-        (r#"image={"digest":"latest"}"#, "digest"),
-        (r#"log={"format":"xml"}"#, "format"),
-        (r#"watchNamespaces="tenants""#, "watchNamespaces"),
-        (r#"clientSecrets=[{"name":"A"}]"#, "secretName"),
+        ("replicas=3", "properties 'replicas' not allowed"),
+        ("replicaCount=-1", "at '/replicaCount'"),
+        (r#"installation="Bad Name""#, "at '/installation'"),
+        (r#"image={"digest":"latest"}"#, "at '/image/digest'"),
+        (r#"log={"format":"xml"}"#, "at '/log/format'"),
+        (r#"watchNamespaces="tenants""#, "at '/watchNamespaces'"),
+        (
+            r#"clientSecrets=[{"name":"A"}]"#,
+            "at '/clientSecrets/0': missing",
+        ),
         (
             r#"clientSecrets=[{"name":"A","secretName":"a","key":"a"}]"#,
             "A needs tenants or namespaces",
         ),
         (
             r#"clientSecrets=[{"name":"A","secretName":"a","key":"a","tenants":["acme"]}]"#,
-            "clientSecrets",
+            "at '/clientSecrets/0/tenants/0'",
         ),
         (TWICE, "AZURE is also in config.clientSecretVariables"),
-        (r#"config={"kind":"OperatorConfig","secret":"x"}"#, "secret"),
+        (
+            r#"config={"kind":"OperatorConfig","secret":"x"}"#,
+            "at '/config': additional properties 'secret'",
+        ),
         (
             r#"config={"apiVersion":"v1","kind":"OperatorConfig"}"#,
-            "apiVersion",
+            "at '/config/apiVersion'",
         ),
-        (r#"tenantCredentials=[{"secrets":["a"]}]"#, "namespace"),
+        (
+            r#"tenantCredentials=[{"secrets":["a"]}]"#,
+            "missing property 'namespace'",
+        ),
         (
             r#"tenantCredentials=[{"namespace":"a","secrets":["*"]}]"#,
-            "tenantCredentials",
+            "at '/tenantCredentials/0/secrets/0'",
         ),
         (
             r#"tenantCredentials=[{"namespace":"a","secrets":[]}]"#,
@@ -214,26 +223,32 @@ async fn a_wrong_value_is_refused_in_words() -> Result<()> {
         ),
         (
             r#"workloadIdentity={"azure":{"clientId":"my-app"}}"#,
-            "clientId",
+            "at '/workloadIdentity/azure/clientId'",
         ),
         (
             r#"workloadIdentity={"aws":{"roleArn":"tenant-kms"}}"#,
-            "roleArn",
+            "at '/workloadIdentity/aws/roleArn'",
         ),
         (
             r#"records={"writers":{"users":["a' || true || '"]}}"#,
-            "writers",
+            "at '/records/writers/users/0'",
         ),
-        (r#"extraArgs=["records-namespace=x"]"#, "extraArgs"),
-        (r#"proxy={"https":"proxy.example:3128"}"#, "https"),
-        (r#"serviceMonitor={"interval":"often"}"#, "interval"),
+        (r#"extraArgs=["records-namespace=x"]"#, "at '/extraArgs/0'"),
+        (
+            r#"proxy={"https":"proxy.example:3128"}"#,
+            "at '/proxy/https'",
+        ),
+        (
+            r#"serviceMonitor={"interval":"often"}"#,
+            "at '/serviceMonitor/interval'",
+        ),
         (
             r#"serviceAccount={"create":false}"#,
             "serviceAccount.name is required",
         ),
         (
             r#"flowSchema={"matchingPrecedence":0}"#,
-            "matchingPrecedence",
+            "at '/flowSchema/matchingPrecedence'",
         ),
     ] {
         let sets: Vec<&str> = set.split('\n').collect();
