@@ -151,10 +151,13 @@ async fn a_broken_file_changes_nothing() -> Result<()> {
             is_invalid(&operator).await
         })
         .await?;
-        // Still usable: a check goes out, and works.
+        // Still usable: a check and a probe go out, and work.
         let sent = env.cloud.count("*", "unwrapkey");
         ask(env, &format!("broken-{number}")).await?;
-        ensure!(env.cloud.count("*", "unwrapkey") == sent + 1);
+        eventually("a check and a probe", SOON, async || {
+            Ok(env.cloud.count("*", "unwrapkey") == sent + 2)
+        })
+        .await?;
         let now = env.tenant("acme").await?;
         ensure!(now["status"]["conditions"] == before, "{now:#}");
 

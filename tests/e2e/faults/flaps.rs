@@ -72,7 +72,16 @@ async fn unseal(
         .await?;
     let calls = town.uses(customer, granted);
     ensure!(calls.iter().all(|call| call.status == 200));
-    let until =
-        |call: &&fakecloud::Call| call.operation == "unwrapkey" && call.instant <= active.at;
-    Ok(calls.iter().filter(until).count())
+    // What follows a wrap is the probe that comes after the unseal.
+    let mut probing = false;
+    let until = calls.iter().take_while(|call| call.instant <= active.at);
+    let checks = until.filter(|call| match call.operation.as_str() {
+        "wrapkey" => {
+            probing = true;
+            false
+        }
+        "unwrapkey" => !std::mem::take(&mut probing),
+        _ => false,
+    });
+    Ok(checks.count())
 }
