@@ -21,12 +21,15 @@ const DIRECTORY: &str = "aaaabbbb-cccc-dddd-eeee-ffff00001111";
 const APPLICATION: &str = "11112222-3333-4444-5555-666677778888";
 const VARIABLE: &str = "AZURE_KC_CLIENT_SECRET";
 const KEY: &str = "tenant-wrapping-key";
+const NEXT: &str = "tenant-wrapping-key-2";
 
 /// The customer acme: its vault, its key, and who was given the right to use it.
 #[derive(Debug)]
 pub struct Acme {
     pub vault: Vault,
     pub key: Key,
+    /// The key that the tenant is moved to.
+    pub next: Key,
     /// Object id of the platform's application in the customer's directory.
     pub principal: String,
 }
@@ -43,6 +46,7 @@ impl Acme {
         env.set_secret(VARIABLE, &secret);
         let vault = cloud.vault("acme-kv", &directory);
         let key = vault.create_key(KEY);
+        let next = vault.create_key(NEXT);
         let principal = application.principal();
         vault.grant(&principal, Scope::Vault);
 
@@ -54,6 +58,7 @@ impl Acme {
         Ok(Self {
             vault,
             key,
+            next,
             principal,
         })
     }

@@ -36,7 +36,7 @@ pub fn explain(stage: &Stage<'_>) -> Result<()> {
     let (kubectl, cloud) = (kubectl.display(), cloud.display());
     let acme = &stage.acme;
     let vault = |verb: &str| json!({ "on": "vault", "name": "acme-kv", "do": verb, "principal": acme.principal });
-    let key = |verb: &str| json!({ "on": "key", "vault": "acme-kv", "name": acme.key.name(), "do": verb });
+    let key = |verb: &str| json!({ "on": "key", "vault": "acme-kv", "name": acme.next.name(), "do": verb });
     let hang = json!({ "on": "cloud", "do": "fault",
         "fault": { "host": acme.vault.host(), "effect": { "kind": "hang" } } });
     let clear = json!({ "on": "cloud", "do": "clear-faults" });

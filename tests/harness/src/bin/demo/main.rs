@@ -3,6 +3,7 @@
 //! another cluster, and leaves no process and no file behind, however it ends.
 
 mod keep;
+mod keys;
 mod outage;
 mod stage;
 mod story;

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::stage::Stage;
-use crate::{outage, timeline};
+use crate::{keys, outage, timeline};
 
 /// A proof of a new object.
 const PROVED: Duration = Duration::from_secs(20);
@@ -22,6 +22,7 @@ pub async fn tell(stage: &Stage<'_>) -> Result<()> {
     applied(stage).await?;
     role_taken(stage).await?;
     key_disabled(stage).await?;
+    keys::tell(stage).await?;
     outage::tell(stage).await?;
     ended(stage).await
 }
