@@ -67,6 +67,10 @@ pub struct Args {
     /// A folder with one file per client secret, named as the variable.
     #[arg(long, value_name = "DIR", env = "TENANT_KMS_SECRET_ENV_DIR")]
     secret_env_dir: Option<PathBuf>,
+    /// A folder with the keys of the platform itself: NAME.1, NAME.2, … are the versions of
+    /// local://NAME.
+    #[arg(long, value_name = "DIR", env = "TENANT_KMS_LOCAL_KEK_DIR")]
+    local_kek_dir: Option<PathBuf>,
     /// Where health and metrics are served.
     #[arg(
         long,
@@ -138,7 +142,10 @@ async fn operate(args: Args) -> Result<(), Fatal> {
     let secrets = SecretSource::new(args.secret_env_dir);
     let client = controller::client().await?;
     let providers = Providers::new(watched.policy.clone(), secrets, identity)?;
-    let providers = Arc::new(providers.with_cluster(Cluster::new(client.clone())));
+    let providers = providers
+        .with_cluster(Cluster::new(client.clone()))
+        .with_local_keks(args.local_kek_dir);
+    let providers = Arc::new(providers);
     let metrics = Arc::new(Metrics::new()?);
     let (stop, ending) = watch::channel(false);
     let (own, ownership) = watch::channel(Ownership::Follower);

@@ -27,6 +27,9 @@ pub struct Args {
     /// A folder whose files are client secrets, named as their variables
     #[arg(long, env = "TENANT_KMS_SECRET_ENV_DIR")]
     secret_env_dir: Option<PathBuf>,
+    /// A folder whose files are the versions NAME.1, NAME.2, … of local://NAME
+    #[arg(long, env = "TENANT_KMS_LOCAL_KEK_DIR")]
+    local_kek_dir: Option<PathBuf>,
     #[arg(short, long, default_value = "text")]
     output: Output,
     /// The namespace where the manifest names none
@@ -103,6 +106,7 @@ async fn report(args: &Args) -> Result<Report, String> {
     let (_keep, policy) = watch::channel(Arc::new(policy));
     let secrets = SecretSource::new(args.secret_env_dir.clone());
     let providers = Providers::new(policy, secrets, identity).map_err(|e| e.to_string())?;
+    let providers = providers.with_local_keks(args.local_kek_dir.clone());
 
     let mut report = Report {
         tenant: tenant.to_string(),

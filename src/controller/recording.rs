@@ -88,12 +88,12 @@ pub async fn put_in_force(
     if !ctx.may_write(now) {
         return Err(ReconcileError::NotHolder);
     }
-    let key = proved.tried.success.key_id.as_str();
-    let reserved = match lock(&ctx.claims).as_mut() {
-        Some(claims) => claims.reserve(id, key),
-        None => return Err(ReconcileError::NotHolder),
+    let reserved = match (lock(&ctx.claims).as_mut(), &proved.tried.claim) {
+        (Some(claims), Some(key)) => claims.reserve(id, key).map_err(|_| key),
+        (Some(_), None) => Ok(()),
+        (None, _) => return Err(ReconcileError::NotHolder),
     };
-    if reserved.is_err() {
+    if let Err(key) = reserved {
         let failure = work::conflict(&ctx.records_namespace, key);
         entry.tenant.refuse_proved(failure, now, random::fraction());
         return Ok(());

@@ -75,8 +75,11 @@ pub async fn attempt(
 ) -> Result<Tried, Failure> {
     let kms = ctx.providers.connect(id, spec, true).await?;
     let new = kms.as_ref();
-    let checked = ctx.check_claim(id, new.key_id()).await;
-    checked.map_err(|_| conflict(&ctx.records_namespace, new.key_id()))?;
+    let claim = new.is_exclusive().then(|| new.key_id().to_owned());
+    if let Some(key) = &claim {
+        let checked = ctx.check_claim(id, key).await;
+        checked.map_err(|_| conflict(&ctx.records_namespace, key))?;
+    }
     let uid = bound.tenant_uid.as_str();
     let proved = probe(new, uid).await?;
     let keyring = bound.keyring.as_ref();
@@ -107,6 +110,7 @@ pub async fn attempt(
     let reading = timeout(BRIEFLY, new.attributes()).await.ok();
     Ok(Tried {
         success: success(new, &proved.kek_version),
+        claim,
         reading,
         revision: keyring.map_or(0, |keyring| keyring.revision),
         change,

@@ -105,13 +105,22 @@ impl SecretSource {
 struct Unreadable(&'static str);
 
 fn from_file(path: &Path) -> Result<Option<Zeroizing<String>>, Unreadable> {
+    match bytes_of(path) {
+        Ok(Some(mut bytes)) => text(std::mem::take(&mut *bytes)).map(Some),
+        Ok(None) => Ok(None),
+        Err(why) => Err(Unreadable(why)),
+    }
+}
+
+/// The content of a file of secrets, read now; nothing when there is none, or why it cannot be had.
+pub fn bytes_of(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, &'static str> {
     let file = match std::fs::File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(_) => return Err(Unreadable("is a file that the operator may not read")),
+        Err(_) => return Err("is a file that the operator may not read"),
     };
     if !file.metadata().is_ok_and(|about| about.is_file()) {
-        return Err(Unreadable("is not a regular file"));
+        return Err("is not a regular file");
     }
     // Reserved whole, so that growing leaves no copies behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(
@@ -119,11 +128,11 @@ fn from_file(path: &Path) -> Result<Option<Zeroizing<String>>, Unreadable> {
     ));
     file.take(MAX_BYTES + 1)
         .read_to_end(&mut bytes)
-        .map_err(|_| Unreadable("is a file that cannot be read"))?;
+        .map_err(|_| "is a file that cannot be read")?;
     if bytes.len() as u64 > MAX_BYTES {
-        return Err(Unreadable("is a file of more than 64 KiB"));
+        return Err("is a file of more than 64 KiB");
     }
-    text(std::mem::take(&mut *bytes)).map(Some)
+    Ok(Some(bytes))
 }
 
 fn from_environment(name: &str) -> Result<Option<Zeroizing<String>>, Unreadable> {

@@ -129,8 +129,8 @@ fn key_patterns(at: &str, patterns: &[String]) -> Result<Vec<KeyPattern>, Invali
     let parsed: Option<Vec<_>> = patterns.iter().map(|p| KeyPattern::parse(p)).collect();
     parsed.ok_or_else(|| {
         Invalid(format!(
-            "{at}.keys must hold https://HOST/keys/NAME, https://HOST/keys/* or https://HOST/* \
-             only: no version, no other place for a *"
+            "{at}.keys must hold https://HOST/keys/NAME, https://HOST/keys/*, https://HOST/*, \
+             local://NAME or local://* only: no version, no other place for a *"
         ))
     })
 }

@@ -61,7 +61,8 @@ impl Default for Limits {
 }
 
 impl Policy {
-    /// Whether `tenant` may use the operator's own identity for the key with this canonical id.
+    /// Whether `tenant` may use the operator's own identity for the key with this canonical id; a
+    /// key that the platform mounts is its own.
     pub fn allows_own_identity(&self, tenant: &TenantId, key_id: &str) -> bool {
         self.keys.iter().any(|grant| {
             grant.tenants.iter().any(|p| p.matches(tenant))

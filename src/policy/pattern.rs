@@ -1,7 +1,7 @@
 //! The two patterns of the configuration file: which tenants, which keys. A `*` stands only at the
 //! end and only for whole segments, so that no prefix of a name ever matches another name.
 
-use crate::provider::TenantId;
+use crate::provider::{TenantId, local};
 
 /// `ns/name` or `ns/*`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,10 +40,10 @@ impl TenantPattern {
     }
 }
 
-/// `https://HOST/*`, `https://HOST/keys/*` or `https://HOST/keys/NAME`.
+/// `https://HOST/*`, `https://HOST/keys/*` or `https://HOST/keys/NAME`; `local://*` or
+/// `local://NAME`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyPattern {
-    host: String,
     /// In the spelling of canonical key ids. With `whole` unset it ends in `/`.
     prefix: String,
     whole: bool,
@@ -52,6 +52,24 @@ pub struct KeyPattern {
 impl KeyPattern {
     /// `None` when the text is none of the forms.
     pub fn parse(text: &str) -> Option<Self> {
+        match text.strip_prefix("local://") {
+            Some(name) => Self::local(text, name),
+            None => Self::of_host(text),
+        }
+    }
+
+    fn local(text: &str, name: &str) -> Option<Self> {
+        let whole = name != "*";
+        if whole && !local::is_name(name) {
+            return None;
+        }
+        Some(Self {
+            prefix: text.strip_suffix('*').unwrap_or(text).to_owned(),
+            whole,
+        })
+    }
+
+    fn of_host(text: &str) -> Option<Self> {
         let canonical = text.to_ascii_lowercase();
         let (host, path) = canonical.strip_prefix("https://")?.split_once('/')?;
         if !is_dns_name(host) || !host.contains('.') {
@@ -63,15 +81,9 @@ impl KeyPattern {
             _ => return None,
         };
         Some(Self {
-            host: host.to_owned(),
             prefix: canonical.strip_suffix('*').unwrap_or(&canonical).to_owned(),
             whole,
         })
-    }
-
-    /// The host this pattern speaks of; it holds no wildcard.
-    pub fn host(&self) -> &str {
-        &self.host
     }
 
     /// Whether it names one key.
@@ -156,6 +168,27 @@ mod tests {
             "https://u@acme-kv.vault.azure.net/*",
             "http://acme-kv.vault.azure.net/*",
             "https://localhost/*",
+        ] {
+            assert_eq!(KeyPattern::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn keys_of_the_platform_match_by_their_whole_name() {
+        let hit = |text: &str, key| KeyPattern::parse(text).is_some_and(|p| p.matches(key));
+        assert!(hit("local://standard", "local://standard"));
+        assert!(hit("local://*", "local://standard"));
+        assert!(!hit("local://standard", "local://standard-2"));
+        assert!(!hit("local://*", "https://local/keys/standard"));
+        assert!(!hit("https://local.example/*", "local://standard"));
+        for bad in [
+            "local://",
+            "local://std*",
+            "local://*/*",
+            "local://Standard",
+            "LOCAL://standard",
+            "local://a.1",
+            "local://../a",
         ] {
             assert_eq!(KeyPattern::parse(bad), None, "{bad}");
         }

@@ -6,6 +6,7 @@
     allow(unused, reason = "a build without a cloud only refuses")
 )]
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use aws_lc_rs::hmac;
@@ -13,6 +14,7 @@ use aws_lc_rs::rand::SystemRandom;
 use tokio::sync::watch;
 
 use super::cache::{Cache, Made};
+use super::local::{self, LocalKms};
 pub use super::tenant::TenantId;
 use super::{Failure, Kms};
 use crate::api::{AzureSpec, ProviderKind, Reason, TenantKmsSpec};
@@ -25,6 +27,7 @@ pub struct Providers {
     policy: watch::Receiver<Arc<Policy>>,
     secrets: SecretSource,
     cluster: Cluster,
+    local: local::Files,
     #[cfg(feature = "azure")]
     azure_own: super::azure::Own,
     #[cfg(feature = "azure")]
@@ -59,6 +62,7 @@ impl Providers {
             policy,
             secrets,
             cluster: Cluster::default(),
+            local: local::Files::default(),
             #[cfg(feature = "azure")]
             azure_own: super::azure::Own::from_environment(azure_identity),
             #[cfg(feature = "azure")]
@@ -74,6 +78,15 @@ impl Providers {
     #[must_use]
     pub fn with_cluster(self, cluster: Cluster) -> Self {
         Self { cluster, ..self }
+    }
+
+    /// The folder of the keys that the platform mounts; without one, `local://` keys are refused.
+    #[must_use]
+    pub fn with_local_keks(self, folder: Option<PathBuf>) -> Self {
+        Self {
+            local: local::Files::new(folder),
+            ..self
+        }
     }
 
     /// A client for the key and credential that `spec` names. Only the API server is asked here,
@@ -92,6 +105,11 @@ impl Providers {
         match spec.provider {
             #[cfg(feature = "azure")]
             ProviderKind::Azure => self.connect_azure(tenant, spec, fresh).await,
+            ProviderKind::Local => {
+                let policy = self.policy.borrow().clone();
+                let kms = LocalKms::connect(&self.local, tenant, spec, &policy)?;
+                Ok(Arc::new(kms))
+            }
             provider => Err(not_built(provider)),
         }
     }
@@ -103,6 +121,10 @@ impl Providers {
             ProviderKind::Azure => {
                 let policy = self.policy.borrow().clone();
                 super::azure::plan(tenant, spec, &policy, &self.azure_own, &self.azure).map(|_| ())
+            }
+            ProviderKind::Local => {
+                let policy = self.policy.borrow().clone();
+                local::permitted(tenant, spec, &policy).map(drop)
             }
             provider => Err(not_built(provider)),
         }

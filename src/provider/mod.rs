@@ -7,6 +7,7 @@ mod cache;
 pub mod connect;
 pub mod explain;
 pub mod failure;
+pub mod local;
 pub mod probe;
 mod tenant;
 
@@ -76,4 +77,10 @@ pub trait Kms: Send + Sync {
 
     /// The credential in use, for people: never a secret.
     fn identity(&self) -> &str;
+
+    /// Whether the key belongs to one namespace, as a customer's does: then it is claimed for the
+    /// first that proves it, and refused to any other. The one place that decides it.
+    fn is_exclusive(&self) -> bool {
+        true
+    }
 }

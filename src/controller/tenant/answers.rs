@@ -30,6 +30,8 @@ pub struct Checked {
 #[derive(Debug)]
 pub struct Tried {
     pub success: Success,
+    /// The key's id, if it is to belong to the tenant's namespace alone.
+    pub claim: Option<String>,
     pub reading: Option<Reading>,
     /// Of the keyring that was looked at; 0 for none.
     pub revision: u64,

@@ -82,7 +82,7 @@ impl Tenant {
             return None;
         }
         let mut record = stored.clone();
-        record.claim = Some(proved.tried.success.key_id.clone());
+        record.claim.clone_from(&proved.tried.claim);
         record.applied = Some(Applied {
             spec: proved.spec.clone(),
             object_uid: self.object_uid.clone(),

@@ -14,6 +14,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use aws_lc_rs::rand;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use fakecloud::FakeCloud;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{ObjectMeta, PostParams};
@@ -41,6 +43,8 @@ pub struct Env {
     pub operator_kubeconfig: PathBuf,
     pub config: PathBuf,
     pub secret_dir: PathBuf,
+    /// Where the keys of `provider: local` are.
+    pub kek_dir: PathBuf,
     /// Whether the operator serves every namespace.
     everywhere: bool,
     operators: AtomicU32,
@@ -135,7 +139,10 @@ impl Env {
             .prefix(&format!("{namespace}-"))
             .tempdir()?;
         let secret_dir = dir.path().join("secrets");
-        fs::create_dir(&secret_dir)?;
+        let kek_dir = dir.path().join("keks");
+        for folder in [&secret_dir, &kek_dir] {
+            fs::create_dir(folder)?;
+        }
         let env = Self {
             cloud: FakeCloud::start().await?,
             installation,
@@ -150,6 +157,7 @@ impl Env {
             operator_namespace,
             operator_kubeconfig: PathBuf::new(),
             secret_dir,
+            kek_dir,
             dir,
         };
         env.write_config("apiVersion: config.tenantkms.dev/v1alpha1\nkind: OperatorConfig\n");
@@ -192,6 +200,20 @@ impl Env {
             .expect("write a client secret");
     }
 
+    /// Makes a key of the platform, or its next version: `standard.1`, in base64.
+    pub fn add_kek(&self, file: &str) {
+        let mut key = [0; 32];
+        rand::fill(&mut key).expect("random bytes");
+        let text = STANDARD.encode(key);
+        self.secrets
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend([text.clone(), binary::hex(&key)]);
+        let path = self.kek_dir.join(file);
+        tools::replace_file(&path, format!("{text}\n").as_bytes(), self.dir.path())
+            .expect("write a key");
+    }
+
     /// Replaces the operator's configuration file (at first it allows nothing).
     pub fn write_config(&self, yaml: &str) {
         tools::replace_file(&self.config, yaml.as_bytes(), self.dir.path())
@@ -208,6 +230,7 @@ impl Env {
         let number = self.operators.fetch_add(1, Ordering::Relaxed) + 1;
         let config = self.config.as_os_str();
         let secrets = self.secret_dir.as_os_str();
+        let keks = self.kek_dir.as_os_str();
         let mut args: Vec<&OsStr> = vec![
             "operator".as_ref(),
             "--config".as_ref(),
@@ -219,11 +242,13 @@ impl Env {
             args.push("--watch-namespaces".as_ref());
             args.push(self.namespace.as_ref());
         }
-        let rest: [&OsStr; 8] = [
+        let rest: [&OsStr; 10] = [
             "--installation".as_ref(),
             self.installation.as_ref(),
             "--secret-env-dir".as_ref(),
             secrets,
+            "--local-kek-dir".as_ref(),
+            keks,
             "--metrics-listen".as_ref(),
             "127.0.0.1:0".as_ref(),
             "--log-format".as_ref(),
