@@ -68,7 +68,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR", env = "TENANT_KMS_SECRET_ENV_DIR")]
     secret_env_dir: Option<PathBuf>,
     /// A folder with the keys of the platform itself: NAME.1, NAME.2, … are the versions of
-    /// local://NAME.
+    /// `local://NAME`.
     #[arg(long, value_name = "DIR", env = "TENANT_KMS_LOCAL_KEK_DIR")]
     local_kek_dir: Option<PathBuf>,
     /// Where health and metrics are served.

@@ -27,7 +27,7 @@ pub struct Args {
     /// A folder whose files are client secrets, named as their variables
     #[arg(long, env = "TENANT_KMS_SECRET_ENV_DIR")]
     secret_env_dir: Option<PathBuf>,
-    /// A folder whose files are the versions NAME.1, NAME.2, … of local://NAME
+    /// A folder whose files NAME.1, NAME.2, … are the versions of `local://NAME`
     #[arg(long, env = "TENANT_KMS_LOCAL_KEK_DIR")]
     local_kek_dir: Option<PathBuf>,
     #[arg(short, long, default_value = "text")]

@@ -69,9 +69,11 @@ pub fn row(reason: Reason) -> Row {
             "az keyvault key set-attributes --vault-name '<vault>' --name '<key>' --enabled true",
         ),
         Reason::KeyNotFound => (
-            "Denial",
-            "There is no such key or version: never made, deleted or purged.",
-            "The name in spec.kmsKeyRef, and whether the key was deleted.",
+            "Denial, or Misconfigured for a key that the platform mounts",
+            "There is no such key or version: never made, deleted or purged; of local://NAME, no \
+             file or no folder.",
+            "The name in spec.kmsKeyRef, and whether the key was deleted; for local:// the Secret \
+             of the chart's value localKek.",
             "az keyvault key recover --vault-name '<vault>' --name '<key>'",
         ),
         Reason::KeyExpired => (
@@ -83,8 +85,10 @@ pub fn row(reason: Reason) -> Row {
         Reason::KeyUnusable => (
             "Denial, or Misconfigured where the key can never do it",
             "The key is there and cannot be used this way: not yet valid, wrapKey or unwrapKey \
-             not permitted, not RSA, or under 2048 bits.",
-            "The key's type, size, activation date and permitted operations.",
+             not permitted, not RSA, or under 2048 bits; of local://NAME, a file that is not 32 \
+             bytes.",
+            "The key's type, size, activation date and permitted operations; for local:// the \
+             file that the message names.",
             "az keyvault key set-attributes --vault-name '<vault>' --name '<key>' --ops wrapKey \
              unwrapKey",
         ),
@@ -92,7 +96,7 @@ pub fn row(reason: Reason) -> Row {
             "Misconfigured",
             "spec.kmsKeyRef is no key's URL, or spec.azure.vaultUrl is another vault. Nothing was \
              sent.",
-            "The URL: https, a vault's host, /keys/NAME and at most a version.",
+            "The URL: https, a vault's host, /keys/NAME and at most a version; or local://NAME.",
             "az keyvault key show --vault-name '<vault>' --name '<key>' --query key.kid --output \
              tsv",
         ),
@@ -128,7 +132,7 @@ pub fn row(reason: Reason) -> Row {
         Reason::NotAllowed => (
             "Denial",
             "The platform's configuration does not allow this tenant that variable, or the \
-             operator's own identity for that key. Nothing was sent.",
+             operator's own identity or the platform's own key for it. Nothing was sent.",
             "clientSecretVariables and operatorIdentity.allow in the operator's configuration.",
             "tenant-kms config check '<file>'",
         ),

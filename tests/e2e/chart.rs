@@ -19,10 +19,11 @@ async fn helm(control: &ControlPlane, verb: &[&str], sets: &[&str]) -> Result<Ou
 }
 
 /// Each optional part, switched on.
-const PARTS: [&str; 41] = [
+const PARTS: [&str; 42] = [
     r#"watchNamespaces=["default"]"#,
     r#"tenantCredentials=[{"namespace":"default","secrets":["acme"],"serviceAccounts":["acme"]}]"#,
     r#"clientSecrets=[{"name":"AZURE_KC_CLIENT_SECRET","secretName":"acme","key":"secret","namespaces":["tenants"]}]"#,
+    r#"localKek={"secretName":"keks"}"#,
     r#"proxy={"https":"http://proxy.example:3128","http":"http://proxy.example","noProxy":".svc"}"#,
     r#"caBundle={"configMapName":"company-ca","key":"ca.crt"}"#,
     r#"image={"digest":"sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"}"#,
@@ -243,6 +244,11 @@ async fn a_wrong_value_is_refused_in_words() -> Result<()> {
             "at '/serviceMonitor/interval'",
         ),
         (
+            r#"localKek={"secretName":"Keks"}"#,
+            "at '/localKek/secretName'",
+        ),
+        (r#"localKek={"path":"/keks"}"#, "at '/localKek'"),
+        (
             r#"serviceAccount={"create":false}"#,
             "serviceAccount.name is required",
         ),
@@ -286,6 +292,40 @@ async fn a_client_secret_is_mounted_and_allowed_in_one_place() -> Result<()> {
         source["name"] == "acme" && source["items"] == json!([{ "key": "k", "path": "AZURE" }]),
         "{volumes}"
     );
+    Ok(())
+}
+
+/// A Secret with the platform's keys is mounted whole, where the option says, and only then.
+#[tokio::test]
+async fn the_platforms_keys_are_mounted_where_the_operator_looks() -> Result<()> {
+    let control = ControlPlane::shared().await?;
+    let show = ["--show-only", "templates/deployment.yaml"];
+    let verb = [&["template", "tkms"][..], &show].concat();
+    let deployment = async |sets: &[&str]| -> Result<Value> {
+        let rendered = helm(control, &verb, sets).await?.success()?;
+        Ok(serde_yaml_ng::from_str(&rendered)?)
+    };
+    let without = deployment(&[]).await?;
+    let with = deployment(&[r#"localKek={"secretName":"keks"}"#]).await?;
+    let pod = |deployment: &Value| deployment["spec"]["template"]["spec"].clone();
+    ensure!(!pod(&without).to_string().contains("kek"), "{without}");
+    let (container, volumes) = (&pod(&with)["containers"][0], &pod(&with)["volumes"]);
+    let folder = "/etc/tenant-kms/local-keks";
+    let args = container["args"].as_array().into_iter().flatten();
+    ensure!(
+        args.filter(|arg| **arg == format!("--local-kek-dir={folder}"))
+            .count()
+            == 1
+    );
+    let mount = json!({ "name": "local-keks", "mountPath": folder, "readOnly": true });
+    let mounts = container["volumeMounts"].as_array().into_iter().flatten();
+    ensure!(
+        mounts.filter(|one| **one == mount).count() == 1,
+        "{container}"
+    );
+    let secret = json!({ "secretName": "keks", "defaultMode": 0o440, "optional": true });
+    let mut volumes = volumes.as_array().into_iter().flatten();
+    ensure!(volumes.any(|one| one["name"] == "local-keks" && one["secret"] == secret));
     Ok(())
 }
 

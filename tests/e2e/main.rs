@@ -13,6 +13,7 @@ mod forged;
 mod granted;
 mod identities;
 mod lifecycle;
+mod local;
 mod malformed;
 mod onboard;
 mod ownership;

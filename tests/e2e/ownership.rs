@@ -74,16 +74,15 @@ async fn two_installations_never_share_an_object() -> Result<()> {
     .await
 }
 
-#[tokio::test]
-async fn a_key_serves_one_namespace_until_it_is_let_go() -> Result<()> {
-    let world = World::new("one-key").await?;
+/// Another namespace whose tenants this operator may serve.
+pub async fn second_namespace(world: &World) -> Result<String> {
     let env = &world.env;
     let second = format!("{}-b", env.namespace);
     env.control
         .kubectl(&["create", "namespace", &second])
         .await?
         .success()?;
-    let rights = rights(&world, &second).await?;
+    let rights = rights(world, &second).await?;
     env.control
         .kubectl_stdin(&["apply", "-f", "-"], &rights)
         .await?
@@ -112,6 +111,14 @@ async fn a_key_serves_one_namespace_until_it_is_let_go() -> Result<()> {
         &account,
     ];
     env.control.kubectl(&binding).await?.success()?;
+    Ok(second)
+}
+
+#[tokio::test]
+async fn a_key_serves_one_namespace_until_it_is_let_go() -> Result<()> {
+    let world = World::new("one-key").await?;
+    let env = &world.env;
+    let second = second_namespace(&world).await?;
     let allowed = policy(&env.namespace).replace(
         &format!("'{}/*'", env.namespace),
         &format!("'{}/*', '{second}/*'", env.namespace),

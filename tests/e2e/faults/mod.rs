@@ -4,17 +4,17 @@
 
 mod api_server;
 mod asleep;
-mod clock;
+pub mod clock;
 mod denials;
 mod failover;
-mod film;
+pub mod film;
 mod flaps;
 mod kills;
 mod outage;
 mod renewals;
 mod replica;
 mod replicas;
-mod town;
+pub mod town;
 
 use std::time::Duration;
 

@@ -14,8 +14,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use aws_lc_rs::rand;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use fakecloud::FakeCloud;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{ObjectMeta, PostParams};
@@ -191,27 +189,16 @@ impl Env {
 
     /// Puts a client secret where the operator looks for that variable.
     pub fn set_secret(&self, variable: &str, value: &str) {
-        self.secrets
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(value.to_owned());
+        self.guard([value.to_owned()]);
         let path = self.secret_dir.join(variable);
         tools::replace_file(&path, value.as_bytes(), self.dir.path())
             .expect("write a client secret");
     }
 
-    /// Makes a key of the platform, or its next version: `standard.1`, in base64.
-    pub fn add_kek(&self, file: &str) {
-        let mut key = [0; 32];
-        rand::fill(&mut key).expect("random bytes");
-        let text = STANDARD.encode(key);
-        self.secrets
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .extend([text.clone(), binary::hex(&key)]);
-        let path = self.kek_dir.join(file);
-        tools::replace_file(&path, format!("{text}\n").as_bytes(), self.dir.path())
-            .expect("write a key");
+    /// No operator may ever log one of these.
+    pub(crate) fn guard(&self, values: impl IntoIterator<Item = String>) {
+        let mut secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
+        secrets.extend(values);
     }
 
     /// Replaces the operator's configuration file (at first it allows nothing).

@@ -10,6 +10,7 @@ mod control;
 mod env;
 mod guarded;
 mod heartbeat;
+mod kek;
 pub mod node;
 mod object;
 mod operator;
