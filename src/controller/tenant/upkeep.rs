@@ -316,6 +316,9 @@ impl Tenant {
         let ready = self.upkeep.ready.take_if(made)?;
         self.upkeep.failures = 0;
         self.upkeep.not_before = None;
+        if let Some((success, _)) = &mut self.last_success {
+            success.kek_version.clone_from(&ready.1.kek.version);
+        }
         Some(ready)
     }
 }
