@@ -65,7 +65,8 @@ pub fn no_version(key: &KeyRef) -> Failure {
         Reason::KeyNotFound,
         format!(
             "no file {name}.1, {name}.2, … is in the folder of --local-kek-dir, so there is no \
-             {}. Check the Secret that is mounted there; a first version is made by: {}",
+             {}. Check the Secret that is mounted there and put back what it had, from your backup; \
+             only where there never was one make the first: {}",
             key.id(),
             add(&format!("{name}.1"), "\"$(openssl rand -base64 32)\"")
         ),

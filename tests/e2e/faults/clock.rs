@@ -14,7 +14,7 @@ use super::town::{SOON, Town, last_proof};
 
 /// The library that sets one process's wall clock off, built from `clock_shim.c` with the C compiler
 /// that building the operator needs anyway.
-pub async fn library(folder: &Path) -> Result<PathBuf> {
+async fn library(folder: &Path) -> Result<PathBuf> {
     let source = repository().join("tests/e2e/faults/clock_shim.c");
     let library = folder.join("clock_shim.so");
     let compiler = std::env::var_os("CC").unwrap_or_else(|| "cc".into());
@@ -31,10 +31,10 @@ pub async fn library(folder: &Path) -> Result<PathBuf> {
 }
 
 /// The file that the library reads its offset from, replaced in one step.
-pub struct Offset(pub PathBuf);
+struct Offset(PathBuf);
 
 impl Offset {
-    pub fn set(&self, seconds: i32) -> Result<()> {
+    fn set(&self, seconds: i32) -> Result<()> {
         let new = self.0.with_extension("new");
         std::fs::write(&new, format!("{seconds}\n"))?;
         Ok(std::fs::rename(new, &self.0)?)

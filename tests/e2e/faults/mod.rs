@@ -4,7 +4,7 @@
 
 mod api_server;
 mod asleep;
-pub mod clock;
+mod clock;
 mod denials;
 mod failover;
 pub mod film;
@@ -14,7 +14,7 @@ mod outage;
 mod renewals;
 mod replica;
 mod replicas;
-pub mod town;
+mod town;
 
 use std::time::Duration;
 

@@ -70,16 +70,22 @@ async fn the_commands_of_the_page_make_and_rotate_a_key() -> Result<()> {
     pipe(&env, &making("create secret").context("no create")?).await?;
     ensure!(mount(&env).await? == ["standard.1"]);
     env.write_config(&grant(&env));
-    let operator = env.operator().await?;
+    let _operator = env.operator().await?;
     env.apply(&standard(&env.namespace, RARELY))
         .await?
         .success()?;
     wait_row(&env, "acme", ACTIVE, SOON).await?;
-    operator.terminate().await?;
 
     pipe(&env, &making("patch secret").context("no patch")?).await?;
     ensure!(mount(&env).await? == ["standard.1", "standard.2"]);
-    let _operator = env.operator().await?;
+    let annotate = making("annotate").context("no annotate")?;
+    let annotate = annotate.replace("tkms elm", "tkms acme");
+    let annotate = annotate.replace("-n tenants", &format!("-n {}", env.namespace));
+    for line in annotate.lines() {
+        let args = line.replace("\"$(date -u +%FT%TZ)\"", "now");
+        let args: Vec<&str> = args.split_whitespace().skip(1).collect();
+        env.control.kubectl(&args).await?.success()?;
+    }
     let rotated = |object: &Value| object["status"]["kekVersion"] == "2";
     env.wait("acme", "rotated", SOON, rotated).await.map(drop)
 }
