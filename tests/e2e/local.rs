@@ -159,6 +159,12 @@ async fn a_file_that_is_gone_seals_when_the_proof_is_too_old_and_not_before() ->
         message.contains("exactly 32") && !message.contains("not a key"),
         "{message}"
     );
+    // Another key in its place opens nothing, and is not taken for the tenant's.
+    env.add_kek("standard.1");
+    ask(&env, "verify", "other-key").await?;
+    let corrupt =
+        |object: &Value| object["status"]["lastVerifyError"]["reason"] == "KeyringCorrupt";
+    env.wait("acme", "told apart", SOON, corrupt).await?;
     env.put_kek("standard.1", &key);
     wait_row(&env, "acme", ACTIVE, 3 * SOON).await.map(drop)
 }
