@@ -173,6 +173,7 @@ async fn operate(args: Args) -> Result<(), Fatal> {
         namespaces: Arc::new(Namespaces::new(client.clone())),
         client,
         clock: Arc::new(SystemClock),
+        jitter: random::fraction,
         providers,
         policy: watched.policy,
         records,

@@ -20,7 +20,7 @@ use super::tenant::Tenant;
 use super::writes::Gate;
 use crate::clock::{Clock, Moment};
 use crate::policy::Policy;
-use crate::provider::{Providers, TenantId};
+use crate::provider::{Connect, TenantId};
 use crate::record::claims::{Claims, Taken};
 use crate::record::store::{RecordStore, StoreError};
 use crate::server::metrics::Metrics;
@@ -50,7 +50,9 @@ pub type Malformed = Mutex<HashMap<TenantId, (Option<String>, Option<String>)>>;
 pub struct Context {
     pub client: Client,
     pub clock: Arc<dyn Clock>,
-    pub providers: Arc<Providers>,
+    /// Where every jitter comes from: a fraction in 0..1.
+    pub jitter: fn() -> f64,
+    pub providers: Arc<dyn Connect>,
     pub policy: watch::Receiver<Arc<Policy>>,
     pub records: Arc<dyn RecordStore>,
     pub records_namespace: String,

@@ -19,7 +19,6 @@ use super::{Guarded, erasure, malformed, recording, status};
 use crate::api::{Reason, TenantKms};
 use crate::clock::Moment;
 use crate::provider::{Kind, TenantId};
-use crate::random;
 use crate::seal::{Seal, Transition};
 
 const MOST_BACK_OFF: Duration = Duration::from_secs(30);
@@ -92,7 +91,7 @@ async fn tenant(
                     .tell(object, Reason::KeyringMissing, false, &message);
             }
             let back_off = Duration::from_secs(1 << entry.api_failures.min(5)).min(MOST_BACK_OFF);
-            let again = back_off.mul_f64(0.5 + 0.5 * random::fraction());
+            let again = back_off.mul_f64(0.5 + 0.5 * (ctx.jitter)());
             let next = next_look(ctx, &entry).map_or(again, |next| next.min(again));
             (Outcome::ApiError, Some(next))
         }
@@ -108,7 +107,7 @@ async fn deleting(ctx: &Context, object: &TenantKms, id: &TenantId) -> (Outcome,
         Ok(next) => (Outcome::Deleting, next),
         Err(error) => {
             warn!(tenant = %id, %error, "the API server did not take a change");
-            let again = MOST_BACK_OFF.mul_f64(0.5 + 0.5 * random::fraction());
+            let again = MOST_BACK_OFF.mul_f64(0.5 + 0.5 * (ctx.jitter)());
             (Outcome::ApiError, Some(again))
         }
     }
@@ -124,18 +123,18 @@ fn missing_rights(ctx: &Context, error: &ReconcileError) -> String {
 }
 
 /// When to look again without being woken.
-fn next_look(ctx: &Context, entry: &Entry) -> Option<Duration> {
+pub(super) fn next_look(ctx: &Context, entry: &Entry) -> Option<Duration> {
     let now = ctx.clock.now();
     let tenant = &entry.tenant;
     let record = tenant
         .needs_record()
-        .then(|| READ_AGAIN.mul_f64(0.5 + 0.5 * random::fraction()));
+        .then(|| READ_AGAIN.mul_f64(0.5 + 0.5 * (ctx.jitter)()));
     if tenant.is_suspended() {
         return record;
     }
     // Due and not begun: too many are under way.
     let soon = |wait: Duration| match wait {
-        Duration::ZERO => CROWDED.mul_f64(0.5 + random::fraction()),
+        Duration::ZERO => CROWDED.mul_f64(0.5 + (ctx.jitter)()),
         wait => wait,
     };
     let tick = tenant.seal().and_then(|seal| seal.next_tick(now));
@@ -177,24 +176,11 @@ async fn pass(
         }
         Err(error) => keep(&mut failed, Err(error)),
     }
-    if failed.is_none() && entry.tenant.needs_record() {
-        keep(&mut failed, recording::load(ctx, object, id, entry).await);
-    }
+    let before = entry.tenant.seal().map(|seal| *seal.state());
+    look(ctx, object, id, entry, &mut failed).await;
     if let Some(error) = failed.take_if(|_| entry.tenant.stored.is_none()) {
         return Err(error);
     }
-    let now = ctx.clock.now();
-    entry.tenant.observe(object, now);
-    if entry.tenant.is_suspended() {
-        entry.open.abandon();
-        ctx.wipe(id);
-    }
-    let before = entry.tenant.seal().map(|seal| *seal.state());
-    collect(ctx, id, entry, now);
-    look_at_policy(ctx, id, entry, now);
-    keep(&mut failed, recording::put_in_force(ctx, id, entry).await);
-    begin(ctx, id, entry);
-    keep(&mut failed, recording::put_on_record(ctx, id, entry).await);
     let keyring = entry.tenant.keyring();
     keep(&mut failed, erasure::prepare(ctx, object, keyring).await);
     // The writes may have taken seconds, in which time goes on.
@@ -215,6 +201,34 @@ async fn pass(
     }
 }
 
+/// One look at a tenant: reads its record where it has to, takes the answers that came, begins what
+/// is due, and puts on record what follows. What `failed` before keeps the record from being read.
+pub(super) async fn look(
+    ctx: &Arc<Context>,
+    object: &TenantKms,
+    id: &TenantId,
+    entry: &mut Entry,
+    failed: &mut Option<ReconcileError>,
+) {
+    if failed.is_none() && entry.tenant.needs_record() {
+        keep(failed, recording::load(ctx, object, id, entry).await);
+    }
+    if failed.is_some() && entry.tenant.stored.is_none() {
+        return;
+    }
+    let now = ctx.clock.now();
+    entry.tenant.observe(object, now);
+    if entry.tenant.is_suspended() {
+        entry.open.abandon();
+        ctx.wipe(id);
+    }
+    collect(ctx, id, entry, now);
+    look_at_policy(ctx, id, entry, now);
+    keep(failed, recording::put_in_force(ctx, id, entry).await);
+    begin(ctx, id, entry);
+    keep(failed, recording::put_on_record(ctx, id, entry).await);
+}
+
 /// The first error is the one to tell.
 fn keep(failed: &mut Option<ReconcileError>, result: Result<(), ReconcileError>) {
     if let Err(error) = result {
@@ -223,8 +237,8 @@ fn keep(failed: &mut Option<ReconcileError>, result: Result<(), ReconcileError>)
 }
 
 /// Takes the answers that came, and what time alone has changed.
-fn collect(ctx: &Context, id: &TenantId, entry: &mut Entry, now: Moment) {
-    let jitter = random::fraction();
+pub(super) fn collect(ctx: &Context, id: &TenantId, entry: &mut Entry, now: Moment) {
+    let jitter = (ctx.jitter)();
     let mut transitions = Vec::new();
     if let Some((attempt, answer)) = entry.open.check.answered() {
         let (answer, opened) = match answer {

@@ -11,7 +11,6 @@ use super::{reconcile, work};
 use crate::api::TenantKms;
 use crate::clock::Moment;
 use crate::provider::TenantId;
-use crate::random;
 use crate::record::Record;
 use crate::record::keyring::Keyring;
 use crate::record::keyring::wrapping::Opened;
@@ -95,7 +94,7 @@ pub async fn put_in_force(
     };
     if let Err(key) = reserved {
         let failure = work::conflict(&ctx.records_namespace, key);
-        entry.tenant.refuse_proved(failure, now, random::fraction());
+        entry.tenant.refuse_proved(failure, now, (ctx.jitter)());
         return Ok(());
     }
     let version = save(ctx, id, entry, &record, &stored).await?;
@@ -149,7 +148,7 @@ pub async fn put_on_record(
     entry: &mut Entry,
 ) -> Result<(), ReconcileError> {
     let now = ctx.clock.now();
-    let Some(wanted) = entry.tenant.wanted_record(now, random::fraction()) else {
+    let Some(wanted) = entry.tenant.wanted_record(now, (ctx.jitter)()) else {
         return Ok(());
     };
     let Some(stored) = entry

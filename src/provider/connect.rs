@@ -9,6 +9,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
 use tokio::sync::watch;
@@ -21,6 +22,44 @@ use crate::api::{AzureSpec, ProviderKind, Reason, TenantKmsSpec};
 use crate::clock::SystemClock;
 use crate::credentials::{AzureIdentity, Cluster, Secret, SecretSource};
 use crate::policy::Policy;
+
+/// Where the controller gets its clients.
+#[async_trait]
+pub trait Connect: Send + Sync {
+    /// A client for the key and credential that `spec` names; a new one when it must be `fresh`.
+    async fn connect(
+        &self,
+        tenant: &TenantId,
+        spec: &TenantKmsSpec,
+        fresh: bool,
+    ) -> Result<Arc<dyn Kms>, Failure>;
+
+    /// Whether the policy allows this spec now. Sends nothing and reads no secret.
+    fn permitted(&self, tenant: &TenantId, spec: &TenantKmsSpec) -> Result<(), Failure>;
+
+    /// Drops the tenant's clients and tokens.
+    fn forget(&self, tenant: &TenantId);
+}
+
+#[async_trait]
+impl Connect for Providers {
+    async fn connect(
+        &self,
+        tenant: &TenantId,
+        spec: &TenantKmsSpec,
+        fresh: bool,
+    ) -> Result<Arc<dyn Kms>, Failure> {
+        Self::connect(self, tenant, spec, fresh).await
+    }
+
+    fn permitted(&self, tenant: &TenantId, spec: &TenantKmsSpec) -> Result<(), Failure> {
+        Self::permitted(self, tenant, spec)
+    }
+
+    fn forget(&self, tenant: &TenantId) {
+        Self::forget(self, tenant);
+    }
+}
 
 /// Everything a connection needs, built once per process.
 pub struct Providers {

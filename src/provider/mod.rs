@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use zeroize::Zeroizing;
 
-pub use connect::Providers;
+pub use connect::{Connect, Providers};
 pub use failure::{Code, Failure, Kind};
 pub use probe::{Proved, probe};
 pub use tenant::TenantId;
