@@ -39,6 +39,7 @@ pub async fn load(
             let failure = unusable.failure(&ctx.records_namespace, &secret);
             entry.tenant.refuse_record(failure);
             entry.open.abandon();
+            ctx.wipe(id);
             return Ok(());
         }
         Err(error) => return Err(error.into()),
