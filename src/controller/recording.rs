@@ -65,6 +65,7 @@ pub async fn load(
     };
     settle(ctx, id, &stored.record);
     entry.tenant.take_record(stored, ctx.clock.now());
+    let_go(ctx, id, entry);
     Ok(())
 }
 
@@ -132,6 +133,24 @@ pub fn hold(ctx: &Context, id: &TenantId, entry: &Entry, opened: Opened, proof: 
     {
         ctx.keys
             .hold(id, opened, proof, applied.spec.timing().proof_ttl);
+    }
+}
+
+/// A key that is not the active one of the record that was read is held no more: it may be erased.
+/// The active one is opened at once.
+fn let_go(ctx: &Context, id: &TenantId, entry: &mut Entry) {
+    let now = ctx.clock.now();
+    let Some(held) = ctx.keys.id(id, now) else {
+        return;
+    };
+    let active = entry.tenant.keyring().and_then(Keyring::active);
+    let fits = active.is_some_and(|one| one.id.as_str() == held);
+    let serves = entry.tenant.seal().is_some_and(|seal| seal.may_serve(now));
+    if !fits || !serves {
+        ctx.keys.wipe(id);
+        if let Some(seal) = entry.tenant.seal_mut() {
+            seal.request(now, false);
+        }
     }
 }
 
