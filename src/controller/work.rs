@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::context::Context;
-use super::tenant::{Change, Checked, Reading, Rotated, Success, Surveyed, Tried};
+use super::tenant::{Basis, Change, Checked, Reading, Rotated, Success, Surveyed, Tried};
 use crate::api::{Reason, TenantKmsSpec};
 use crate::provider::{Failure, Kms, TenantId, probe};
 use crate::record::keyring::{Kek, Keyring, Locked, problem, wrapping};
@@ -19,6 +19,15 @@ const BRIEFLY: Duration = Duration::from_secs(2);
 pub struct Bound {
     pub tenant_uid: String,
     pub keyring: Option<Keyring>,
+}
+
+impl Bound {
+    pub fn basis(&self) -> Basis {
+        Basis {
+            tenant_uid: self.tenant_uid.clone(),
+            revision: self.keyring.as_ref().map_or(0, |one| one.revision),
+        }
+    }
 }
 
 /// The active version, as a check needs it.
@@ -112,7 +121,7 @@ pub async fn attempt(
         success: success(new, &proved.kek_version),
         claim,
         reading,
-        revision: keyring.map_or(0, |keyring| keyring.revision),
+        basis: bound.basis(),
         change,
         opened,
     })

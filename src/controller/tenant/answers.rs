@@ -7,6 +7,14 @@ use crate::provider::{Attributes, Failure, Proved as Probed};
 use crate::record::keyring::wrapping::Opened;
 use crate::record::keyring::{Kek, Locked, Rewrapped};
 
+/// What a change of a keyring was made for: it fits no other tenant and no other revision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Basis {
+    pub tenant_uid: String,
+    /// 0 where there was no keyring.
+    pub revision: u64,
+}
+
 /// How the key was reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Success {
@@ -33,8 +41,8 @@ pub struct Tried {
     /// The key's id, if it is to belong to the tenant's namespace alone.
     pub claim: Option<String>,
     pub reading: Option<Reading>,
-    /// Of the keyring that was looked at; 0 for none.
-    pub revision: u64,
+    /// The keyring that was looked at.
+    pub basis: Basis,
     pub change: Change,
     pub opened: Option<Opened>,
 }

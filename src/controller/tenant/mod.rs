@@ -20,7 +20,9 @@ use crate::record::store::Version;
 use crate::record::{Applied, Record};
 use crate::seal::{self, Seal, State, Transition};
 
-pub use self::answers::{Change, Checked, Proved, Reading, Rotated, Success, Surveyed, Tried};
+pub use self::answers::{
+    Basis, Change, Checked, Proved, Reading, Rotated, Success, Surveyed, Tried,
+};
 pub use self::upkeep::{Rotation, Why};
 
 /// A record as it is stored.

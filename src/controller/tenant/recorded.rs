@@ -1,7 +1,7 @@
 //! What a tenant's record should say. Pure: whoever writes it does so in one write on the version that
 //! was read, so that a crash leaves the old record or the new one and nothing between.
 
-use super::answers::{Change, Proved, Rotated};
+use super::answers::{Basis, Change, Proved, Rotated};
 use super::{Rotation, Stored, Tenant};
 use crate::api::TenantKmsSpec;
 use crate::clock::Moment;
@@ -67,6 +67,11 @@ impl Tenant {
         })
     }
 
+    /// What a change made now is made for.
+    pub(super) fn basis(&self) -> Option<Basis> {
+        self.bound().map(|bound| bound.basis())
+    }
+
     /// The wanted record is stored. Gives a key that was made for it and is active now.
     pub fn recorded(&mut self, stored: Stored, now: Moment) -> Option<(Rotation, Rotated)> {
         self.epochs.recorded();
@@ -78,7 +83,7 @@ impl Tenant {
     /// proof was made with.
     pub fn record_of(&self, proved: &Proved, now: Moment) -> Option<Record> {
         let stored = &self.stored.as_ref()?.record;
-        if proved.tried.revision != self.revision() {
+        if self.basis().as_ref() != Some(&proved.tried.basis) {
             return None;
         }
         let mut record = stored.clone();

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::answers::{Rotated, Surveyed};
+use super::answers::{Basis, Rotated, Surveyed};
 use super::{Reading, Tenant};
 use crate::clock::Moment;
 use crate::controller::candidate::Verdict;
@@ -34,7 +34,7 @@ pub struct Rotation {
     /// The newest request by then: whatever the rotation is for, it carries that out.
     pub asked: Option<String>,
     pub started: Moment,
-    pub revision: u64,
+    pub basis: Basis,
 }
 
 #[derive(Debug, Default)]
@@ -177,7 +177,7 @@ impl Tenant {
             why: self.why_rotate(now)?,
             asked: self.upkeep.asked.clone(),
             started: now,
-            revision: self.revision(),
+            basis: self.basis()?,
         })
     }
 
@@ -251,10 +251,6 @@ impl Tenant {
         self.upkeep.request_survey(now);
     }
 
-    pub(super) fn revision(&self) -> u64 {
-        self.keyring().map_or(0, |keyring| keyring.revision)
-    }
-
     /// The record with what was made, if it still fits, and without what is to be erased.
     pub(super) fn keep(&mut self, wanted: Record, now: Moment, jitter: f64) -> Record {
         let wanted = self.with_rotation(wanted, now, jitter);
@@ -276,7 +272,7 @@ impl Tenant {
             .upkeep
             .ready
             .as_ref()
-            .is_some_and(|(rotation, _)| rotation.revision == self.revision());
+            .is_some_and(|(rotation, _)| Some(&rotation.basis) == self.basis().as_ref());
         if !fits || !self.may_change(now) {
             self.upkeep.ready = None;
         }
