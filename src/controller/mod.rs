@@ -6,6 +6,8 @@ pub mod candidate;
 pub mod context;
 mod erasure;
 pub mod events;
+#[cfg(test)]
+mod histories;
 pub mod installation;
 pub mod lease;
 mod malformed;

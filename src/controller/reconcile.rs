@@ -19,7 +19,7 @@ use super::{Guarded, erasure, malformed, recording, status};
 use crate::api::{Reason, TenantKms};
 use crate::clock::Moment;
 use crate::provider::{Kind, TenantId};
-use crate::seal::{Seal, Transition};
+use crate::seal::{Seal, State, Transition};
 
 const MOST_BACK_OFF: Duration = Duration::from_secs(30);
 /// How soon to look again when too many attempts are under way.
@@ -176,8 +176,7 @@ async fn pass(
         }
         Err(error) => keep(&mut failed, Err(error)),
     }
-    let before = entry.tenant.seal().map(|seal| *seal.state());
-    look(ctx, object, id, entry, &mut failed).await;
+    let before = look(ctx, object, id, entry, &mut failed).await;
     if let Some(error) = failed.take_if(|_| entry.tenant.stored.is_none()) {
         return Err(error);
     }
@@ -203,18 +202,19 @@ async fn pass(
 
 /// One look at a tenant: reads its record where it has to, takes the answers that came, begins what
 /// is due, and puts on record what follows. What `failed` before keeps the record from being read.
+/// Gives the state that was found.
 pub(super) async fn look(
     ctx: &Arc<Context>,
     object: &TenantKms,
     id: &TenantId,
     entry: &mut Entry,
     failed: &mut Option<ReconcileError>,
-) {
+) -> Option<State> {
     if failed.is_none() && entry.tenant.needs_record() {
         keep(failed, recording::load(ctx, object, id, entry).await);
     }
     if failed.is_some() && entry.tenant.stored.is_none() {
-        return;
+        return None;
     }
     let now = ctx.clock.now();
     entry.tenant.observe(object, now);
@@ -222,11 +222,13 @@ pub(super) async fn look(
         entry.open.abandon();
         ctx.wipe(id);
     }
+    let before = entry.tenant.seal().map(|seal| *seal.state());
     collect(ctx, id, entry, now);
     look_at_policy(ctx, id, entry, now);
     keep(failed, recording::put_in_force(ctx, id, entry).await);
     begin(ctx, id, entry);
     keep(failed, recording::put_on_record(ctx, id, entry).await);
+    before
 }
 
 /// The first error is the one to tell.

@@ -24,7 +24,7 @@ const PAGE: u32 = 500;
 
 /// The version of a stored record, as the API server counts it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Version(String);
+pub struct Version(pub(crate) String);
 
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
