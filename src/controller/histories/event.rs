@@ -88,6 +88,7 @@ impl Event {
             Self::Surprise(..) => "surprise",
             Self::Heal => "heal",
             Self::Fault(_, Fault::Refused) => "write refused",
+            Self::Fault(_, Fault::Outage) => "writes refused",
             Self::Fault(_, Fault::AnswerLost) => "write unanswered",
             Self::Fault(_, Fault::CrashBefore) => "crash before a write",
             Self::Fault(_, Fault::CrashAfter) => "crash after a write",
@@ -137,8 +138,10 @@ const LIES: [Lie; 5] = [
     Lie::Wraps,
     Lie::Version,
 ];
-const FAULTS: [Fault; 4] = [
+const FAULTS: [Fault; 6] = [
     Fault::Refused,
+    Fault::Outage,
+    Fault::Outage,
     Fault::AnswerLost,
     Fault::CrashBefore,
     Fault::CrashAfter,

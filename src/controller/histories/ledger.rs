@@ -110,8 +110,8 @@ impl Ledger {
             .entry(namespace)
             .or_insert_with(|| after.tenant_uid.clone());
         assert_eq!(*uid, after.tenant_uid, "two keyrings of one tenant");
-        let (live, before) = (live_ids(Some(keyring)), live_ids(old));
-        let back = |id: &String| self.versions.contains_key(id) && !before.contains(id);
+        let (live, was) = (live_ids(Some(keyring)), live_ids(old));
+        let back = |id: &String| self.versions.contains_key(id) && !was.contains(id);
         if live.iter().any(back) {
             self.seen.insert("written back");
         }
@@ -123,6 +123,12 @@ impl Ledger {
             !erased,
             "the active version was erased, and none is in its place"
         );
+        let object = |record: &Record| record.applied.as_ref().map(|one| one.object_uid.clone());
+        let former = before.and_then(object);
+        let moved =
+            old.is_some_and(|old| old.active().is_some() && old.kek.key_id != keyring.kek.key_id);
+        let recreated = former.is_some() && former != object(after);
+        assert!(!(moved && recreated), "a re-created object moved the keys");
         self.notice(old, keyring);
     }
 

@@ -16,6 +16,8 @@ use crate::record::store::{RecordStore, StoreError, Version};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     Refused,
+    /// This one and all that follow, until something else happens.
+    Outage,
     AnswerLost,
     CrashBefore,
     CrashAfter,
@@ -110,6 +112,10 @@ impl Store {
     fn fault(&self) -> Option<Fault> {
         let mut state = self.lock();
         match state.fault.take()? {
+            (0, Fault::Outage) => {
+                state.fault = Some((0, Fault::Outage));
+                Some(Fault::Outage)
+            }
             (0, fault) => Some(fault),
             (left, fault) => {
                 state.fault = Some((left - 1, fault));
@@ -179,7 +185,7 @@ impl RecordStore for Reach {
     ) -> Result<Version, StoreError> {
         match self.store.fault() {
             None => self.store.apply(record, expected),
-            Some(Fault::Refused) => Err(StoreError::Deadline),
+            Some(Fault::Refused | Fault::Outage) => Err(StoreError::Deadline),
             Some(Fault::AnswerLost) => {
                 let _ = self.store.apply(record, expected); // nobody hears
                 Err(StoreError::Deadline)

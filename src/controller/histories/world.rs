@@ -34,6 +34,8 @@ pub struct World {
     names: u64,
     /// Whether the record was another namespace's, and how many calls there had been.
     foreign: (bool, u64),
+    /// Whether the tenant was suspended, and the one process knew.
+    suspended: bool,
 }
 
 impl World {
@@ -55,6 +57,7 @@ impl World {
             daily: history.daily,
             names: 0,
             foreign: (false, 0),
+            suspended: false,
         };
         world.create(false);
         world.set_timing(150); // few checks: many histories
@@ -252,6 +255,14 @@ impl World {
             !(now.0 && self.foreign.0) || now.1 == self.foreign.1,
             "a key is used for a foreign record"
         );
+        let suspended = self.object.spec.is_suspended() && self.processes.len() == 1;
+        let looked = self.processes.iter().all(|one| one.next > self.now().boot);
+        let suspended = suspended && looked;
+        assert!(
+            !(suspended && self.suspended) || now.1 == self.foreign.1,
+            "a key is used while suspended"
+        );
+        self.suspended = suspended;
         self.foreign = now;
     }
 }
