@@ -10,6 +10,9 @@ use anyhow::{Result, bail};
 
 use crate::{build, cluster, dependencies, python, signals, step, tools};
 
+/// What is fuzzed: the targets of `tests/fuzz`.
+const FUZZED: [&str; 1] = ["record"];
+
 pub fn run(long: bool) -> Result<ExitCode> {
     tools::cc()?;
     tools::go()?;
@@ -33,6 +36,9 @@ pub fn run(long: bool) -> Result<ExitCode> {
     if long {
         part(features())?;
         part(cluster::check())?;
+        for target in FUZZED {
+            part(fuzz(target))?;
+        }
     }
     let tests = tests(&folder.0);
     signals::check()?;
@@ -52,6 +58,12 @@ fn tests(folder: &Path) -> Result<()> {
         .env("TENANT_KMS_BIN", build::debug()?.join("tenant-kms"))
         .env("TMPDIR", folder);
     step::run("the tests", tests)
+}
+
+/// Ten minutes of random input; what fails is kept, and fails from then on.
+fn fuzz(target: &str) -> Result<()> {
+    let args = ["run", "--package", "fuzz", "--", target, "600"];
+    step::run(&format!("fuzzing: {target}"), step::cargo(&args))
 }
 
 /// The product without any cloud: what is behind a feature must not be needed by the rest.

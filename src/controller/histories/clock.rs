@@ -14,7 +14,7 @@ impl Hands {
     pub fn new() -> Self {
         Self(Mutex::new(Moment {
             boot: Duration::from_secs(1_000),
-            wall: Duration::from_secs(1_800_000_000),
+            wall: Duration::from_hours(500_000), // in January 2027
         }))
     }
 

@@ -93,17 +93,14 @@ fn run(first: u64, step: u64, histories: u64) -> BTreeMap<&'static str, usize> {
     let mut counted = BTreeMap::new();
     for seed in (first..histories).step_by(usize::try_from(step).expect("small")) {
         let history = History::drawn(seed);
-        match catch_unwind(AssertUnwindSafe(|| played(&history))) {
-            Ok(seen) => {
-                for one in seen {
-                    *counted.entry(one).or_default() += 1;
-                }
-            }
-            Err(_) => {
-                let short = shrunk(history);
-                eprintln!("the history of seed {seed}, shortened: {short:?}");
-                played(&short);
-            }
+        let Ok(seen) = catch_unwind(AssertUnwindSafe(|| played(&history))) else {
+            let short = shrunk(history);
+            eprintln!("the history of seed {seed}, shortened: {short:?}");
+            played(&short);
+            continue;
+        };
+        for one in seen {
+            *counted.entry(one).or_default() += 1;
         }
     }
     counted

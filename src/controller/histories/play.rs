@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::cloud::{Connector, FOREIGN, KEYS, MISSING};
 use super::event::{Damage, Event};
 use super::ledger::{all_ids, live_ids};
-use super::process::tenant;
+use super::process::{Process, tenant};
 use super::world::World;
 use crate::api::{ProviderKind, TenantKmsSpec};
 use crate::controller::context::lock;
@@ -141,7 +141,7 @@ fn restore(world: &mut World, which: u64) {
     let Ok(copy) = serde_json::from_slice::<Record>(&bytes) else {
         panic!("a copy of a record is one");
     };
-    let known = world.processes.first().and_then(|process| process.known());
+    let known = world.processes.first().and_then(Process::known);
     let known = known.filter(|known| known.tenant_uid == copy.tenant_uid);
     let known = known.and_then(|known| known.keyring);
     world.damaged = None;
@@ -246,7 +246,7 @@ async fn settle(world: &mut World) {
         world.run(seconds(60)).await;
         let record = world.store.record().expect("it is foreign");
         world.seen.insert("foreign");
-        if world.asked % 2 == 0 {
+        if world.asked.is_multiple_of(2) {
             let namespace_uid = lock(&world.namespace).clone();
             let adopted = Record {
                 namespace_uid,

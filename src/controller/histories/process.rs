@@ -104,7 +104,7 @@ impl Process {
         let until = clock.now().after(FOR_EVER);
         let (own, ownership) = watch::channel(Ownership::Holder { until });
         let (policies, policy) = watch::channel(Arc::new(Policy::default()));
-        let (hold, held) = watch::channel(true);
+        let (shard, held) = watch::channel(true);
         let (wake, woken) = mpsc::channel(64);
         let ctx = Context {
             namespaces: Arc::new(Namespaces::new(client.clone())),
@@ -144,7 +144,7 @@ impl Process {
             marks: Marks::default(),
             ownership: own,
             _policy: policies,
-            _held: hold,
+            _held: shard,
         }
     }
 

@@ -211,7 +211,7 @@ impl World {
             }
             let next = self.processes.iter().map(|one| one.next).min();
             let next = next.unwrap_or(end).max(now + Duration::from_millis(10));
-            self.sleep(next.min(end) - now).await;
+            self.sleep(next.min(end).saturating_sub(now)).await;
             looks += 1;
             assert!(looks < 200 + 4 * span.as_secs(), "it looks all the time");
         }

@@ -1,0 +1,96 @@
+//! What reads bytes that somebody else may have written, and what must hold of it whatever they
+//! are. The corpus in `corpus/TARGET/` is replayed by the ordinary tests.
+
+pub mod mutate;
+
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use tenant_kms::provider::TenantId;
+use tenant_kms::record::keyring::Keyring;
+use tenant_kms::record::{Record, Unusable};
+
+/// How long one input of at most [`MOST`] bytes may take, also on a busy machine.
+const DEADLINE: Duration = Duration::from_secs(2);
+/// The API server stores no Secret above a mebibyte.
+pub const MOST: usize = 1024 * 1024;
+
+/// One reader: its name, and the check that panics when something does not hold. Says what came of
+/// the input: inputs with a new outcome are worth keeping.
+#[derive(Clone, Copy, Debug)]
+pub struct Target {
+    pub name: &'static str,
+    check: fn(&[u8]) -> u64,
+}
+
+/// A further reader is one line here and a folder in `corpus/`.
+pub const TARGETS: [Target; 1] = [Target {
+    name: "record",
+    check: record,
+}];
+
+impl Target {
+    pub fn named(name: &str) -> Option<Self> {
+        TARGETS.into_iter().find(|target| target.name == name)
+    }
+
+    /// Checks one input, and that it does not take long.
+    pub fn run(&self, input: &[u8]) -> u64 {
+        let begun = Instant::now();
+        let outcome = (self.check)(input);
+        let took = begun.elapsed();
+        assert!(took < DEADLINE, "{} bytes took {took:?}", input.len());
+        outcome
+    }
+
+    pub fn folder(&self) -> PathBuf {
+        let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+        root.join("corpus").join(self.name)
+    }
+
+    /// The inputs that are kept in the repository.
+    pub fn corpus(&self) -> io::Result<Vec<Vec<u8>>> {
+        let mut paths: Vec<PathBuf> = fs::read_dir(self.folder())?
+            .map(|entry| Ok(entry?.path()))
+            .collect::<io::Result<_>>()?;
+        paths.sort();
+        paths.into_iter().map(fs::read).collect()
+    }
+}
+
+/// Whatever is taken for a record is sound, and is the same record after it was written again.
+fn record(input: &[u8]) -> u64 {
+    let tenant = TenantId::new("tenants", "acme");
+    let parsed = Record::parse(input, &tenant, "5f1c6f9e-namespace");
+    let record = match parsed {
+        Ok(record) => record,
+        Err(Unusable::Corrupt) => return 1,
+        Err(Unusable::TooNew) => return 2,
+        Err(Unusable::Foreign) => return 3,
+        Err(Unusable::Missing) => return 4,
+    };
+    let keyring = record.keyring.as_ref();
+    assert!(keyring.is_none_or(Keyring::is_sound), "not sound");
+    for version in keyring.into_iter().flat_map(Keyring::live) {
+        let locked = keyring.and_then(|one| one.locked(version));
+        assert!(locked.is_some(), "a live version has nothing to open");
+    }
+    let written = serde_json::to_vec(&record).expect("a record serializes");
+    let again = Record::parse(&written, &tenant, "5f1c6f9e-namespace");
+    assert_eq!(again.as_ref(), Ok(&record), "another record after a write");
+    let twice = again.ok().and_then(|again| serde_json::to_vec(&again).ok());
+    assert_eq!(twice.as_ref(), Some(&written), "written differently");
+    let (all, live) = keyring.map_or((0, 0), |one| (one.versions.len(), one.live().count()));
+    let shape = [
+        record.sealed.is_some(),
+        record.applied.is_some(),
+        record.claim.is_some(),
+        record.handled.rotate_requested_at.is_some(),
+    ];
+    let bits = shape
+        .iter()
+        .fold(1, |bits, one| bits << 1 | u64::from(*one));
+    bits << 16 | (all.min(80) as u64) << 8 | live.min(80) as u64
+}

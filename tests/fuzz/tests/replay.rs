@@ -1,0 +1,20 @@
+//! Every input that is kept, each time, and some changes of each.
+
+use fuzz::mutate::{Dice, mutate};
+use fuzz::{MOST, TARGETS};
+
+#[test]
+fn every_kept_input_is_read_as_it_must_be() {
+    for target in TARGETS {
+        let corpus = target.corpus().expect("a folder of inputs");
+        assert!(!corpus.is_empty(), "{} has no inputs", target.name);
+        let mut dice = Dice(1);
+        for input in &corpus {
+            target.run(input);
+            for _ in 0..200 {
+                let other = &corpus[dice.below(corpus.len())];
+                target.run(&mutate(input, other, MOST, &mut dice));
+            }
+        }
+    }
+}
