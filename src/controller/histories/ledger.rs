@@ -79,7 +79,13 @@ impl Ledger {
     /// A person put this keyring in the place of what was there.
     pub fn restored(&mut self, keyring: Option<&Keyring>) {
         self.uids.clear(); // it may be a former tenant's
-        for id in live_ids(keyring) {
+        self.revived(live_ids(keyring));
+    }
+
+    /// A process remembers these, and may not have heard that one was erased on a record that is
+    /// gone.
+    pub fn revived(&mut self, remembered: BTreeSet<String>) {
+        for id in remembered {
             if let Some(known) = self.versions.get_mut(&id) {
                 known.fate = Fate::Live;
             }

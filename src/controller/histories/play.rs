@@ -167,6 +167,9 @@ fn restore(world: &mut World, which: u64) {
 fn delete(world: &mut World) {
     world.damaged = None;
     world.store.put(None);
+    for process in &world.processes {
+        world.store.ledger().revived(process.remembers());
+    }
     world.forgotten();
 }
 
