@@ -4,6 +4,7 @@
 pub mod config_check;
 pub mod crd;
 pub mod explain;
+pub mod keyring;
 pub mod logs;
 mod manifest;
 #[cfg(feature = "azure")]
@@ -37,6 +38,11 @@ enum Command {
         #[command(subcommand)]
         command: OnboardCommand,
     },
+    /// Back up, restore and hand over tenants' master keys, wrapped as they are.
+    Keyring {
+        #[command(subcommand)]
+        command: keyring::Command,
+    },
     /// Say what a reason means and how to fix it.
     Explain(explain::Args),
     /// Look after the operator's configuration file.
@@ -68,6 +74,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Onboard {
             command: OnboardCommand::Azure(args),
         } => onboard::run(&args),
+        Command::Keyring { command } => keyring::run(command).await,
         Command::Explain(args) => explain::run(args),
         Command::Config {
             command: ConfigCommand::Check(args),

@@ -86,7 +86,7 @@ pub fn row(reason: Reason) -> Row {
             "Denial, or Misconfigured where the key can never do it",
             "The key is there and cannot be used this way: not yet valid, wrapKey or unwrapKey \
              not permitted, not RSA, or under 2048 bits; of local://NAME, a file that is not 32 \
-             bytes.",
+             bytes; or what masterKey.importFrom names does not open with it to 32 bytes.",
             "The key's type, size, activation date and permitted operations; for local:// the \
              file that the message names.",
             "az keyvault key set-attributes --vault-name '<vault>' --name '<key>' --ops wrapKey \
@@ -182,22 +182,23 @@ pub fn row(reason: Reason) -> Row {
         ),
         Reason::KeyringMissing => (
             "State",
-            "The tenant's record is gone.",
+            "The tenant's record, or the master keys in it, are gone.",
             "Whether the operator may use Secrets in the records namespace; backups of it.",
-            "kubectl --namespace '<records namespace>' get secrets \
-             --selector app.kubernetes.io/managed-by=tenant-kms-operator",
+            "tenant-kms keyring import --file '<exported file>' --namespace '<namespace>'",
         ),
         Reason::KeyringCorrupt => (
             "State",
             "The tenant's record cannot be read or its commitments do not hold.",
             "Who else writes in the records namespace; backups.",
-            "kubectl --namespace '<records namespace>' apply --filename '<backup of the Secret>'",
+            "tenant-kms keyring import --file '<exported file>' --namespace '<namespace>' \
+             --replace-damaged",
         ),
         Reason::KeyringForeign => (
             "State",
             "The record belongs to a namespace of the same name that was deleted.",
-            "Whether this namespace is its rightful successor. Deleting the record starts anew.",
-            "kubectl --namespace '<records namespace>' delete secret '<record>'",
+            "Whether this namespace is its rightful successor. Deleting the record instead starts \
+             anew.",
+            "tenant-kms keyring adopt '<name>' --namespace '<namespace>'",
         ),
         Reason::KeyringTooNew => (
             "State",

@@ -101,8 +101,44 @@ impl Record {
         }
     }
 
+    /// The record of a tenant whose master keys come from a backup: nothing of what was in force
+    /// comes with them, and no session of before lives on.
+    pub fn restored(
+        tenant: &TenantId,
+        tenant_uid: &str,
+        namespace_uid: &str,
+        seal_epoch: u64,
+        keyring: Keyring,
+    ) -> Self {
+        Self {
+            format: FORMAT,
+            tenant: tenant.to_string(),
+            tenant_uid: tenant_uid.to_owned(),
+            namespace_uid: namespace_uid.to_owned(),
+            seal_epoch,
+            sealed: None,
+            applied: None,
+            claim: None,
+            handled: HandledRequests::default(),
+            keyring: Some(keyring),
+        }
+    }
+
     /// Reads a record and refuses what is not this tenant's, damaged, or of a newer operator.
     pub fn parse(bytes: &[u8], tenant: &TenantId, namespace_uid: &str) -> Result<Self, Unusable> {
+        Self::judge(bytes, tenant, Some(namespace_uid))
+    }
+
+    /// The same, whatever namespace it is bound to: for backups.
+    pub fn read(bytes: &[u8], tenant: &TenantId) -> Result<Self, Unusable> {
+        Self::judge(bytes, tenant, None)
+    }
+
+    fn judge(
+        bytes: &[u8],
+        tenant: &TenantId,
+        namespace_uid: Option<&str>,
+    ) -> Result<Self, Unusable> {
         #[derive(Deserialize)]
         struct Probe {
             format: u32,
@@ -115,7 +151,7 @@ impl Record {
         if record.tenant != tenant.to_string() {
             return Err(Unusable::Corrupt);
         }
-        if record.namespace_uid != namespace_uid {
+        if namespace_uid.is_some_and(|uid| record.namespace_uid != uid) {
             return Err(Unusable::Foreign);
         }
         match &record.keyring {
@@ -146,8 +182,9 @@ impl Unusable {
                 format!(
                     "The record of this tenant cannot be read, so nothing was sent to the key. \
                      Restore Secret '{secret}' from a backup: `kubectl annotate namespace \
-                     '{namespace}' tenantkms.dev/break-glass=restore`, then `kubectl -n \
-                     '{namespace}' apply -f BACKUP.yaml`."
+                     '{namespace}' tenantkms.dev/break-glass=restore`, then `tenant-kms keyring \
+                     import -f BACKUP.json --records-namespace '{namespace}' --replace-damaged`, \
+                     or `kubectl -n '{namespace}' apply -f BACKUP.yaml`."
                 ),
             ),
             Self::Missing => Failure::misconfigured(
@@ -156,7 +193,8 @@ impl Unusable {
                     "The record of this tenant has lost its master keys, so nothing was sent to \
                      the key and none was made anew. Restore Secret '{secret}' from a backup: \
                      `kubectl annotate namespace '{namespace}' tenantkms.dev/break-glass=restore`, \
-                     then `tenant-kms keyring import -f BACKUP.json`."
+                     then `tenant-kms keyring import -f BACKUP.json --records-namespace \
+                     '{namespace}'`."
                 ),
             ),
             Self::TooNew => Failure::misconfigured(
@@ -174,7 +212,7 @@ impl Unusable {
                      old one, so nothing was sent to the key. If the new namespace has another \
                      owner, use another name. If the owner is the same: `kubectl annotate \
                      namespace '{namespace}' tenantkms.dev/break-glass=adopt`, then `tenant-kms \
-                     keyring adopt '<name>' -n '<namespace>'`. To start anew instead: `kubectl \
+                     keyring adopt '<name>' -n '<namespace>' --records-namespace '{namespace}'`. To start anew instead: `kubectl \
                      -n '{namespace}' delete secret '{secret}'`."
                 ),
             ),

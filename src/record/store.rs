@@ -10,6 +10,7 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{ListParams, ObjectMeta, PostParams};
 use kube::{Api, Client, ResourceExt};
+use serde::Deserialize;
 use tokio::time::timeout;
 
 use super::claims::{self, Listed};
@@ -83,6 +84,53 @@ impl KubeStore {
         }
     }
 
+    /// What is stored for a tenant as it stands, whoever may use it: for backups.
+    pub async fn stored(
+        &self,
+        tenant: &TenantId,
+    ) -> Result<Option<(Vec<u8>, Version)>, StoreError> {
+        let secret = within(self.secrets.get_opt(&secret_name(tenant))).await?;
+        Ok(secret.map(|secret| {
+            let version = Version(secret.resource_version().unwrap_or_default());
+            (body(secret).unwrap_or_default(), version)
+        }))
+    }
+
+    /// The other record that has the same tenant uid, if any: it is named as it names its tenant,
+    /// or as its Secret.
+    pub async fn another(
+        &self,
+        tenant: &TenantId,
+        tenant_uid: &str,
+    ) -> Result<Option<String>, StoreError> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Named {
+            tenant_uid: String,
+            tenant: Option<String>,
+        }
+        let own = secret_name(tenant);
+        let mut params = ListParams::default()
+            .fields(&format!("type={SECRET_TYPE}"))
+            .limit(PAGE);
+        loop {
+            let page = within(self.secrets.list(&params)).await?;
+            for secret in page.items {
+                let name = secret.name_any();
+                let named = body(secret).and_then(|body| serde_json::from_slice(&body).ok());
+                if let Some(named) = named.filter(|one: &Named| one.tenant_uid == tenant_uid)
+                    && name != own
+                {
+                    return Ok(Some(named.tenant.unwrap_or(name)));
+                }
+            }
+            match page.metadata.continue_ {
+                Some(token) if !token.is_empty() => params = params.continue_token(&token),
+                _ => return Ok(None),
+            }
+        }
+    }
+
     fn secret(
         tenant: &TenantId,
         record: &Record,
@@ -114,6 +162,10 @@ impl KubeStore {
     }
 }
 
+fn body(secret: Secret) -> Option<Vec<u8>> {
+    secret.data?.remove(DATA_KEY).map(|body| body.0)
+}
+
 async fn within<T>(
     call: impl Future<Output = Result<T, kube::Error>> + Send,
 ) -> Result<T, StoreError> {
@@ -140,12 +192,8 @@ impl RecordStore for KubeStore {
             return Ok(None);
         };
         let version = Version(secret.resource_version().unwrap_or_default());
-        let body = secret
-            .data
-            .as_ref()
-            .and_then(|data| data.get(DATA_KEY))
-            .ok_or(StoreError::Unusable(Unusable::Corrupt))?;
-        let record = Record::parse(&body.0, tenant, namespace_uid).map_err(StoreError::Unusable)?;
+        let body = body(secret).ok_or(StoreError::Unusable(Unusable::Corrupt))?;
+        let record = Record::parse(&body, tenant, namespace_uid).map_err(StoreError::Unusable)?;
         Ok(Some((record, version)))
     }
 

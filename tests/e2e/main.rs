@@ -6,6 +6,7 @@ mod answers;
 mod argo;
 mod canary;
 mod chart;
+mod drill;
 mod everywhere;
 mod examples;
 mod faults;

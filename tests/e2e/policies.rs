@@ -15,7 +15,7 @@ use crate::support::{CLIENT, DIRECTORY, SOON, World, manifest};
 
 /// A `ServiceAccount` with those of the chart's `ClusterRole`s in the tenants' namespace, as the
 /// aggregated roles have them, and its kubeconfig.
-async fn person(env: &Env, name: &str, roles: &[&str]) -> Result<PathBuf> {
+pub async fn person(env: &Env, name: &str, roles: &[&str]) -> Result<PathBuf> {
     let account = format!("--serviceaccount={}:{name}", env.namespace);
     env.kubectl(&["create", "serviceaccount", name])
         .await?

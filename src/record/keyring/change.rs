@@ -104,6 +104,20 @@ impl Keyring {
         keyring
     }
 
+    /// Whether this is `before` or grew out of it: no version of it is missing, another one or
+    /// alive again.
+    pub fn follows(&self, before: &Self) -> bool {
+        self.revision >= before.revision
+            && before.versions.iter().all(|old| {
+                let new = self.version(&old.id);
+                new.is_some_and(|new| {
+                    new.commitment == old.commitment
+                        && new.number == old.number
+                        && (old.key.wrapped().is_some() || new.key.wrapped().is_none())
+                })
+            })
+    }
+
     fn activate(&mut self, minted: Locked, now: Timestamp) {
         for version in &mut self.versions {
             if let Key::Active { wrapped } = &mut version.key {
