@@ -9,8 +9,8 @@ pub mod timing;
 
 pub use reason::Reason;
 pub use spec::{
-    AwsSpec, AzureSpec, ClientSecret, DeletionPolicy, GcpSpec, ManagedIdentity, MasterKeySpec,
-    ProviderKind, SecretRef, SessionSpec, TenantKms, TenantKmsSpec, VerifySpec,
+    AwsSpec, AzureSpec, ClientSecret, DeletionPolicy, GcpSpec, ImportFrom, ManagedIdentity,
+    MasterKeySpec, ProviderKind, SecretRef, SessionSpec, TenantKms, TenantKmsSpec, VerifySpec,
 };
 pub use status::{
     Effective, HandledRequests, MasterKeyStatus, Phase, TenantKmsStatus, VerifyError,

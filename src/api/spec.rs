@@ -211,6 +211,24 @@ pub struct MasterKeySpec {
     /// added, never taken away.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub erased_ids: Vec<String>,
+    /// An existing key of 32 bytes that the customer's key has wrapped already: it becomes the
+    /// first version. Read once, while the tenant has no master key; ignored afterwards.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub import_from: Option<ImportFrom>,
+}
+
+/// Where a wrapped key is read from, and how it was wrapped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ImportFrom {
+    /// A Secret of the same namespace with the wrapped key: its bytes, or base64 or base64url of
+    /// them.
+    pub secret_ref: SecretRef,
+    /// How it was wrapped, in the provider's words; azure: RSA-OAEP-256 or RSA-OAEP.
+    pub algorithm: String,
+    /// The version of the customer's key that wrapped it. Absent means the version of `kmsKeyRef`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kek_version: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -254,6 +272,24 @@ impl TenantKmsSpec {
             deletion_policy: None,
             ..self.clone()
         }
+    }
+
+    /// The same while the tenant has no master key: the one that is taken over is proved too.
+    #[must_use]
+    pub fn beginning(&self) -> Self {
+        let import = self.import_from().map(|from| MasterKeySpec {
+            import_from: Some(from.clone()),
+            ..MasterKeySpec::default()
+        });
+        Self {
+            master_key: import,
+            ..self.verifiable()
+        }
+    }
+
+    /// The key that is to be taken over as the first one.
+    pub fn import_from(&self) -> Option<&ImportFrom> {
+        self.master_key.as_ref()?.import_from.as_ref()
     }
 
     /// How old the active master key may become; at least a day, whatever the object says.

@@ -7,9 +7,10 @@ use tokio::time::timeout;
 
 use super::context::Context;
 use super::tenant::{Basis, Change, Checked, Reading, Rotated, Success, Surveyed, Tried};
-use crate::api::{Reason, TenantKmsSpec};
+use crate::api::{ImportFrom, Reason, TenantKmsSpec};
 use crate::provider::{Failure, Kms, TenantId, probe};
-use crate::record::keyring::{Kek, Keyring, Locked, problem, wrapping};
+use crate::record::keyring::wrapping::Opened;
+use crate::record::keyring::{Kek, Keyring, Locked, problem, takeover, wrapping};
 
 /// How long a new spec, proved, waits for its key's attributes.
 const BRIEFLY: Duration = Duration::from_secs(2);
@@ -95,7 +96,11 @@ pub async fn attempt(
     let active = keyring.and_then(|one| Some((one, one.locked(one.active()?)?)));
     let (change, opened) = match active {
         None => {
-            let (minted, opened) = wrapping::mint(new, uid).await?;
+            // A keyring that was erased does not get its key back from elsewhere.
+            let (minted, opened) = match spec.import_from().filter(|_| keyring.is_none()) {
+                Some(from) => Box::pin(taken_over(ctx, id, new, uid, from)).await?,
+                None => wrapping::mint(new, uid).await?,
+            };
             let kek = kek(spec, new, &minted);
             (Change::Begin { kek, minted }, Some(opened))
         }
@@ -168,6 +173,18 @@ pub async fn rotate(
         rewrapped,
         opened,
     })
+}
+
+/// The first master key, from what the customer's key wrapped elsewhere.
+async fn taken_over(
+    ctx: &Context,
+    id: &TenantId,
+    kms: &dyn Kms,
+    uid: &str,
+    from: &ImportFrom,
+) -> Result<(Locked, Opened), Failure> {
+    let foreign = ctx.providers.lent(id, &from.secret_ref).await?;
+    takeover::take(kms, uid, from, &foreign).await
 }
 
 fn kek(spec: &TenantKmsSpec, kms: &dyn Kms, minted: &Locked) -> Kek {

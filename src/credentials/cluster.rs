@@ -59,7 +59,20 @@ impl Cluster {
         key: &str,
     ) -> Result<Secret, Failure> {
         let lent = Lent::Secret(name);
+        let mut value = self.value(tenant, lent, key).await?;
+        Secret::from_bytes(std::mem::take(&mut *value))
+            .map_err(|why| rights::without_key(lent, tenant, why))
+    }
+
+    /// The bytes under `key` of a Secret in the tenant's namespace.
+    pub async fn value(
+        &self,
+        tenant: &TenantId,
+        lent: Lent<'_>,
+        key: &str,
+    ) -> Result<Zeroizing<Vec<u8>>, Failure> {
         let client = self.client(lent)?;
+        let name = lent.object();
         let secrets: Api<core::Secret> = Api::namespaced(client.clone(), &tenant.namespace);
         let found = bounded(secrets.get(name)).await;
         let mut secret = self.taken(found, lent, tenant).await?;
@@ -67,11 +80,7 @@ impl Cluster {
         wipe(&mut secret);
         let value = value.map(|value| Zeroizing::new(value.0));
         is_lent(&secret.metadata, lent, tenant)?;
-        let Some(mut value) = value else {
-            return Err(rights::without_key(lent, tenant, "has no such key"));
-        };
-        Secret::from_bytes(std::mem::take(&mut *value))
-            .map_err(|why| rights::without_key(lent, tenant, why))
+        value.ok_or_else(|| rights::without_key(lent, tenant, "has no such key"))
     }
 
     /// A new token of the `ServiceAccount` `name` in the tenant's namespace, for this audience.

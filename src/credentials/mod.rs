@@ -8,4 +8,5 @@ pub mod secret;
 
 pub use cluster::Cluster;
 pub use identity::{AzureIdentity, IMDS_HOST_VARIABLE};
+pub use rights::Lent;
 pub use secret::{Secret, SecretSource};

@@ -9,20 +9,22 @@ use crate::provider::{Failure, TenantId};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lent<'a> {
     Secret(&'a str),
+    /// A Secret with a master key that the customer's key has wrapped.
+    WrappedKey(&'a str),
     ServiceAccount(&'a str),
 }
 
 impl Lent<'_> {
     const fn reason(self) -> Reason {
         match self {
-            Self::Secret(_) => Reason::SecretNotFound,
+            Self::Secret(_) | Self::WrappedKey(_) => Reason::SecretNotFound,
             Self::ServiceAccount(_) => Reason::IdentityUnavailable,
         }
     }
 
     const fn name(self) -> &'static str {
         match self {
-            Self::Secret(_) => "Secret",
+            Self::Secret(_) | Self::WrappedKey(_) => "Secret",
             Self::ServiceAccount(_) => "ServiceAccount",
         }
     }
@@ -30,13 +32,14 @@ impl Lent<'_> {
     const fn field(self) -> &'static str {
         match self {
             Self::Secret(_) => "spec.azure.clientSecret.secretRef",
+            Self::WrappedKey(_) => "spec.masterKey.importFrom.secretRef",
             Self::ServiceAccount(_) => "spec.azure.serviceAccountName",
         }
     }
 
-    const fn object(&self) -> &str {
+    pub(super) const fn object(&self) -> &str {
         match self {
-            Self::Secret(name) | Self::ServiceAccount(name) => name,
+            Self::Secret(name) | Self::WrappedKey(name) | Self::ServiceAccount(name) => name,
         }
     }
 
@@ -58,6 +61,7 @@ impl Lent<'_> {
     const fn uses(self) -> &'static [(&'static str, &'static str, &'static str)] {
         match self {
             Self::Secret(_) => &[("get", "secrets", "secret")],
+            Self::WrappedKey(_) => &[("get", "secrets", "import")],
             Self::ServiceAccount(_) => &[
                 ("get", "serviceaccounts", "account"),
                 ("create", "serviceaccounts/token", "token"),
@@ -95,7 +99,7 @@ const APPLY: &str = "--dry-run=client --output yaml | kubectl apply --filename -
 
 pub fn forbidden(lent: Lent<'_>, tenant: &TenantId, me: Option<&str>) -> Failure {
     let does = match lent {
-        Lent::Secret(_) => "read",
+        Lent::Secret(_) | Lent::WrappedKey(_) => "read",
         Lent::ServiceAccount(_) => "read or take a token of",
     };
     Failure::misconfigured(
@@ -119,6 +123,10 @@ pub fn not_found(lent: Lent<'_>, tenant: &TenantId) -> Failure {
         Lent::Secret(_) => format!(
             "kubectl create secret generic {object} --namespace {namespace} \
              --from-file='<key>=<file with the client secret>'"
+        ),
+        Lent::WrappedKey(_) => format!(
+            "kubectl create secret generic {object} --namespace {namespace} \
+             --from-file='<key>=<file with the wrapped key>'"
         ),
         Lent::ServiceAccount(_) => {
             format!("kubectl create serviceaccount {object} --namespace {namespace}")

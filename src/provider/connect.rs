@@ -13,14 +13,15 @@ use async_trait::async_trait;
 use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
 use tokio::sync::watch;
+use zeroize::Zeroizing;
 
 use super::cache::{Cache, Made};
 use super::local::{self, LocalKms};
 pub use super::tenant::TenantId;
 use super::{Failure, Kms};
-use crate::api::{AzureSpec, ProviderKind, Reason, TenantKmsSpec};
+use crate::api::{AzureSpec, ProviderKind, Reason, SecretRef, TenantKmsSpec};
 use crate::clock::SystemClock;
-use crate::credentials::{AzureIdentity, Cluster, Secret, SecretSource};
+use crate::credentials::{AzureIdentity, Cluster, Lent, Secret, SecretSource};
 use crate::policy::Policy;
 
 /// Where the controller gets its clients.
@@ -167,6 +168,16 @@ impl Providers {
             }
             provider => Err(not_built(provider)),
         }
+    }
+
+    /// A value that the tenant's namespace lends, read now.
+    pub async fn lent(
+        &self,
+        tenant: &TenantId,
+        from: &SecretRef,
+    ) -> Result<Zeroizing<Vec<u8>>, Failure> {
+        let lent = Lent::WrappedKey(&from.name);
+        self.cluster.value(tenant, lent, &from.key).await
     }
 
     /// Drops the tenant's clients and tokens.

@@ -66,6 +66,22 @@ pub trait Kms: Send + Sync {
         wrapped: &Wrapped,
     ) -> Result<Zeroizing<Vec<u8>>, Failure>;
 
+    /// Unwraps what somebody else wrapped with this key, to take it over: never part of a proof.
+    /// `algorithm` is in the provider's words; without `kek_version`, the version the spec names.
+    async fn unwrap_foreign(
+        &self,
+        algorithm: &str,
+        kek_version: Option<&str>,
+        ciphertext: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, Failure> {
+        let _ = (algorithm, kek_version, ciphertext);
+        Err(Failure::misconfigured(
+            crate::api::Reason::ProviderNotBuilt,
+            "This provider takes over no key that was wrapped elsewhere. Remove \
+             spec.masterKey.importFrom: kubectl edit tkms '<name>' --namespace '<namespace>'",
+        ))
+    }
+
     /// What the service says of the key; `None` where it says nothing. Never part of a proof: a
     /// refusal here is none of the key's use.
     async fn attributes(&self) -> Result<Option<Attributes>, Failure> {

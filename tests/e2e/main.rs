@@ -29,4 +29,5 @@ mod seen;
 mod status;
 mod story;
 mod support;
+mod takeover;
 mod unwritable;

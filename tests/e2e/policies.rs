@@ -119,6 +119,13 @@ async fn a_spec_uses_only_what_its_writer_may_use() -> Result<()> {
     // Another's Secret.
     let borrows = azure("secret", "k", &with("acme-azure"));
     refused(&env, &editor, &borrows, "right to `get` that Secret").await?;
+    // The same where a key is to be taken over from it.
+    let mut taken = azure("taken", "k", &json!({}));
+    taken["spec"]["masterKey"] = json!({ "importFrom": {
+        "secretRef": { "name": "acme-azure", "key": "wrapped" },
+        "algorithm": "RSA-OAEP-256",
+    } });
+    refused(&env, &editor, &taken, "right to `get` that Secret").await?;
     // Another's ServiceAccount, in each provider's block.
     let account =
         json!({ "tenantId": DIRECTORY, "clientId": CLIENT, "serviceAccountName": "acme" });
@@ -146,7 +153,10 @@ async fn a_spec_uses_only_what_its_writer_may_use() -> Result<()> {
         json!({ "tenantId": DIRECTORY, "clientId": CLIENT, "clientSecret": { "envVar": "X" } });
     let own = azure("later", "k", &plain);
     apply_as(&env, &editor, &own).await?.success()?;
+    let mut taken_later = own.clone();
+    taken_later["spec"]["masterKey"] = taken["spec"]["masterKey"].clone();
     for (later, words) in [
+        (taken_later, "`get` that Secret"),
         (
             azure("later", "k", &with("acme-azure")),
             "`get` that Secret",
@@ -166,6 +176,7 @@ async fn a_spec_uses_only_what_its_writer_may_use() -> Result<()> {
     lend(&env, "editor", "create", "serviceaccounts/token", &["acme"]).await?;
     let other = apply_as(&env, &editor, &azure("other", "k", &with("other-azure"))).await?;
     ensure!(!other.status, "another's Secret");
+    apply_as(&env, &editor, &taken).await?.success()?;
     apply_as(&env, &editor, &borrows).await?.success()?;
     for borrows in &minted[..1] {
         apply_as(&env, &editor, borrows).await?.success()?;

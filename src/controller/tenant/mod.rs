@@ -133,7 +133,11 @@ impl Tenant {
     pub fn observe(&mut self, object: &TenantKms, now: Moment) {
         self.generation = object.metadata.generation.unwrap_or_default();
         self.effective = Some(effective(&object.spec));
-        let spec = object.spec.verifiable();
+        let spec = if self.begins() {
+            object.spec.beginning()
+        } else {
+            object.spec.verifiable()
+        };
         self.observe_suspension(object.spec.is_suspended(), now);
         self.upkeep.observe(
             requests::rotation(object),
@@ -143,7 +147,7 @@ impl Tenant {
         if self.stored.is_none() {
             return;
         }
-        let in_force = |applied: &Applied| applied.spec.verifiable() == spec;
+        let in_force = |applied: &Applied| applied.spec.verifiable() == spec.verifiable();
         let in_force = self.applied().is_some_and(in_force);
         if in_force {
             self.candidate = None;
@@ -173,6 +177,13 @@ impl Tenant {
                 candidate.request(now);
             }
         }
+    }
+
+    /// Whether there is no keyring yet: the only time that one is taken over from elsewhere.
+    fn begins(&self) -> bool {
+        self.stored
+            .as_ref()
+            .is_none_or(|stored| stored.record.keyring.is_none())
     }
 
     fn observe_suspension(&mut self, suspended: bool, now: Moment) {

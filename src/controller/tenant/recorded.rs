@@ -89,7 +89,7 @@ impl Tenant {
         let mut record = stored.clone();
         record.claim.clone_from(&proved.tried.claim);
         record.applied = Some(Applied {
-            spec: proved.spec.clone(),
+            spec: proved.spec.verifiable(),
             object_uid: self.object_uid.clone(),
             generation: proved.generation,
         });

@@ -19,6 +19,7 @@ use zeroize::Zeroizing;
 use super::answer::{Answer, Trouble};
 use super::classify::{self, Operation, Service};
 use super::credential::Credential;
+use super::foreign;
 use super::keyref::{KeyRef, is_version};
 use super::subject::Subject;
 use super::transport::Transport;
@@ -27,6 +28,8 @@ use crate::provider::{Attributes, Expiry, Failure, Kms, Purgeable, Wrapped};
 
 /// For one call, a challenge and a token included.
 const DEADLINE: Duration = Duration::from_secs(12);
+/// What everything is wrapped with here.
+const OURS: EncryptionAlgorithm = EncryptionAlgorithm::RsaOaep256;
 /// The bytes that the smallest modulus allowed (2048 bits) wraps to.
 const MIN_WRAPPED: usize = 256;
 
@@ -94,6 +97,29 @@ impl AzureKms {
         distrusted(&self.subject, "gave an answer that Key Vault does not give")
     }
 
+    /// Unwraps with one version, whose form was checked.
+    async fn open(
+        &self,
+        algorithm: EncryptionAlgorithm,
+        version: &str,
+        ciphertext: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, Failure> {
+        let call = async {
+            let content = parameters(algorithm, ciphertext).try_into()?;
+            let answer = self
+                .client
+                .unwrap_key(&self.key.name, version, content, None);
+            answer.await?.into_model()
+        };
+        let result = tokio::time::timeout(DEADLINE, call)
+            .await
+            .map_err(|_| classify::silent(Service::Vault, &self.subject))?
+            .map_err(|error| self.failure(&error, Operation::Unwrap))?;
+        let version = version.to_ascii_lowercase();
+        self.accept(result, Some(&version))
+            .map(|(plaintext, _)| plaintext)
+    }
+
     /// The bytes and the version of an answer, if both are what was asked for.
     fn accept(
         &self,
@@ -124,9 +150,9 @@ impl AzureKms {
     }
 }
 
-fn parameters(value: &[u8]) -> KeyOperationParameters {
+fn parameters(algorithm: EncryptionAlgorithm, value: &[u8]) -> KeyOperationParameters {
     KeyOperationParameters {
-        algorithm: Some(EncryptionAlgorithm::RsaOaep256),
+        algorithm: Some(algorithm),
         value: Some(value.to_vec()),
         ..KeyOperationParameters::default()
     }
@@ -141,7 +167,7 @@ impl Kms for AzureKms {
                 key_version: self.key.version.clone(),
                 ..KeyClientWrapKeyOptions::default()
             };
-            let content = parameters(plaintext).try_into()?;
+            let content = parameters(OURS, plaintext).try_into()?;
             let answer = self.client.wrap_key(&self.key.name, content, Some(options));
             answer.await?.into_model()
         };
@@ -167,20 +193,19 @@ impl Kms for AzureKms {
                 "has no version of the recorded form",
             ));
         }
-        let call = async {
-            let content = parameters(&wrapped.ciphertext).try_into()?;
-            let answer =
-                self.client
-                    .unwrap_key(&self.key.name, &wrapped.kek_version, content, None);
-            answer.await?.into_model()
-        };
-        let result = tokio::time::timeout(DEADLINE, call)
+        self.open(OURS, &wrapped.kek_version, &wrapped.ciphertext)
             .await
-            .map_err(|_| classify::silent(Service::Vault, &self.subject))?
-            .map_err(|error| self.failure(&error, Operation::Unwrap))?;
-        let version = wrapped.kek_version.to_ascii_lowercase();
-        self.accept(result, Some(&version))
-            .map(|(plaintext, _)| plaintext)
+    }
+
+    async fn unwrap_foreign(
+        &self,
+        algorithm: &str,
+        kek_version: Option<&str>,
+        ciphertext: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, Failure> {
+        let algorithm = foreign::algorithm(algorithm)?;
+        let version = foreign::version(kek_version, &self.key, &self.subject)?;
+        self.open(algorithm, &version, ciphertext).await
     }
 
     async fn attributes(&self) -> Result<Option<Attributes>, Failure> {

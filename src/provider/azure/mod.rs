@@ -7,6 +7,7 @@ mod classify;
 mod credential;
 mod endpoint;
 mod federation;
+mod foreign;
 pub mod keyref;
 mod kms;
 mod plan;

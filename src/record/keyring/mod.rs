@@ -4,6 +4,7 @@
 mod change;
 pub mod master;
 pub mod problem;
+pub mod takeover;
 pub mod wrapping;
 
 #[cfg(test)]

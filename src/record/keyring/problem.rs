@@ -39,6 +39,20 @@ pub fn full() -> Failure {
     )
 }
 
+/// What is to be taken over is no master key under this key.
+pub fn no_wrapped_key(why: &str) -> Failure {
+    Failure::misconfigured(
+        Reason::KeyUnusable,
+        format!(
+            "The value that spec.masterKey.importFrom names {why}, so nothing was taken over and \
+             no master key was made. It has to be 32 bytes, wrapped by the key of spec.kmsKeyRef in \
+             the version kekVersion with this algorithm: its bytes as they are, or in base64. Look \
+             at how it was wrapped; to begin with a new key instead: `kubectl patch tkms '<name>' \
+             --type merge --patch '{{\"spec\":{{\"masterKey\":{{\"importFrom\":null}}}}}}'`."
+        ),
+    )
+}
+
 /// The active version cannot be erased.
 pub fn erase_active(id: &KeyId) -> Failure {
     Failure::misconfigured(

@@ -4,9 +4,10 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use zeroize::Zeroizing;
 
+use super::takeover::take;
 use super::wrapping::{mint, open, rewrap};
 use super::*;
-use crate::api::Reason;
+use crate::api::{ImportFrom, Reason, SecretRef};
 use crate::provider::{Failure, Kind, Kms};
 
 const UID: &str = "00112233445566778899aabbccddeeff";
@@ -47,6 +48,22 @@ impl Kms for Drawer {
             Some(bytes) => Ok(Zeroizing::new(bytes.clone())),
             None => Err(Failure::transient(Reason::ProviderError, "no such bytes")),
         }
+    }
+
+    async fn unwrap_foreign(
+        &self,
+        algorithm: &str,
+        version: Option<&str>,
+        bytes: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, Failure> {
+        if (algorithm, version) != ("foreign", Some(self.version)) {
+            return Err(Failure::denial(Reason::KeyNotFound, "no such version"));
+        }
+        let one = Wrapped {
+            ciphertext: bytes.to_vec(),
+            kek_version: self.version.to_owned(),
+        };
+        self.unwrap("", &one).await
     }
 
     fn key_id(&self) -> &'static str {
@@ -175,6 +192,48 @@ async fn moving_to_another_key_carries_every_live_version_or_none() {
         .await
         .expect_err("a lie");
     assert_eq!(failure.reason, Reason::KeyringCorrupt);
+}
+
+fn import_from(algorithm: &str) -> ImportFrom {
+    ImportFrom {
+        secret_ref: SecretRef {
+            name: "old".to_owned(),
+            key: "wrapped".to_owned(),
+        },
+        algorithm: algorithm.to_owned(),
+        kek_version: Some("v1".to_owned()),
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_is_taken_over_becomes_one_like_any_other() {
+    let kms = Drawer::new("v1");
+    let home_made = [7; 32];
+    let plain = Zeroizing::new(home_made.to_vec());
+    let foreign = kms.wrap("", &plain).await.expect("wrapped");
+    let take = async |from: &ImportFrom, bytes: &[u8]| take(&kms, UID, from, bytes).await;
+    let from = import_from("foreign");
+    let (locked, opened) = take(&from, &foreign.ciphertext).await.expect("taken");
+    assert_ne!(locked.wrapped, foreign, "wrapped anew");
+    assert_eq!(**opened.key.bytes(), home_made);
+    let again = open(&kms, UID, &locked).await.expect("opens");
+    assert_eq!(again.id, opened.id);
+    let keyring = Keyring::begin(None, kek("v1"), locked, at(0));
+    assert!(keyring.is_sound() && keyring.versions[0].number == 1);
+
+    let short = Zeroizing::new(vec![7; 31]);
+    let short = kms.wrap("", &short).await.expect("wrapped").ciphertext;
+    let unknown = vec![200; 256];
+    for wrong in [&short, &unknown, &vec![], &vec![b'A'; 20_000]] {
+        let failure = take(&from, wrong).await.expect_err("no master key");
+        assert_eq!(
+            (failure.kind, failure.reason),
+            (Kind::Misconfigured, Reason::KeyUnusable)
+        );
+    }
+    // What the key service says by itself stays its word.
+    let other = take(&import_from("other"), &foreign.ciphertext).await;
+    assert_eq!(other.expect_err("no").reason, Reason::KeyNotFound);
 }
 
 #[tokio::test]

@@ -30,6 +30,15 @@ fn unavailable(_: random::Unavailable) -> Failure {
 /// A new master key, wrapped and opened again.
 pub async fn mint(kms: &dyn Kms, tenant_uid: &str) -> Result<(Locked, Opened), Failure> {
     let key = MasterKey::random().map_err(unavailable)?;
+    lock(kms, tenant_uid, key).await
+}
+
+/// Gives a master key a new id, wraps it and opens it again.
+pub(super) async fn lock(
+    kms: &dyn Kms,
+    tenant_uid: &str,
+    key: MasterKey,
+) -> Result<(Locked, Opened), Failure> {
     let id = KeyId::random().map_err(unavailable)?;
     let commitment = key.commitment(tenant_uid, &id);
     let wrapped = kms.wrap(tenant_uid, key.bytes()).await?;

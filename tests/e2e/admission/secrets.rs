@@ -148,9 +148,16 @@ fn put(object: &mut Value, schema: &JSONSchemaProps, path: &str, value: &str) {
 
 fn required(schema: &JSONSchemaProps) -> Value {
     let names = schema.required.iter().flatten();
+    let value = |name: &String| {
+        let below = schema.properties.as_ref().and_then(|all| all.get(name));
+        match below.filter(|below| below.type_.as_deref() == Some("object")) {
+            Some(below) => required(below),
+            None => json!("x"),
+        }
+    };
     Value::Object(
         names
-            .map(|name| (name.clone(), json!("x")))
+            .map(|name| (name.clone(), value(name)))
             .collect::<Map<_, _>>(),
     )
 }

@@ -5,6 +5,7 @@ mod aws;
 mod azure;
 mod common;
 mod gcp;
+mod import;
 mod timing;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
@@ -31,6 +32,8 @@ pub(super) fn attach(root: &mut JSONSchemaProps) {
     ];
     let more = [
         ("spec.masterKey", timing::master_key()),
+        ("spec", import::spec()),
+        ("spec.masterKey.importFrom.secretRef", azure::secret_ref()),
         ("spec", timing::session()),
     ];
     for (path, rules) in blocks.into_iter().chain(more) {

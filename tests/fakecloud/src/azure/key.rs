@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use aws_lc_rs::rsa::{OAEP_SHA1_MGF1SHA1, OAEP_SHA256_MGF1SHA256};
+
 use crate::azure::VAULT_SUFFIX;
 use crate::azure::material::Material;
 use crate::azure::token::now;
@@ -158,6 +160,31 @@ impl Key {
                 .collect()
         })
         .unwrap_or_default()
+    }
+
+    /// Wraps with the current version and RSA-OAEP (SHA-1), as an earlier BYOK may have.
+    pub fn wrap_with_sha1(&self, plain: &[u8]) -> Vec<u8> {
+        let material = self.read(|key| key.current().material.clone());
+        let material = material.expect("the key exists");
+        material
+            .wrap(&OAEP_SHA1_MGF1SHA1, plain)
+            .expect("short enough")
+    }
+
+    /// The same with RSA-OAEP-256.
+    pub fn wrap(&self, plain: &[u8]) -> Vec<u8> {
+        let material = self.read(|key| key.current().material.clone());
+        let material = material.expect("the key exists");
+        material
+            .wrap(&OAEP_SHA256_MGF1SHA256, plain)
+            .expect("short enough")
+    }
+
+    /// What the customer sees in something that any version wrapped with RSA-OAEP-256.
+    pub fn unwrap(&self, wrapped: &[u8]) -> Option<Vec<u8>> {
+        let all = self.read(|key| key.versions.clone())?;
+        let open = |one: &VersionState| one.material.unwrap(&OAEP_SHA256_MGF1SHA256, wrapped);
+        all.iter().find_map(|version| open(version).ok())
     }
 
     /// Rotates: a new, enabled version made like the first, without dates unless the options had some.

@@ -1,6 +1,7 @@
 //! What a version of a key answers once the caller may ask: wrapping, unwrapping, its description. The
 //! states of a key are checked here; who asks is not known here.
 
+use aws_lc_rs::rsa::{OAEP_SHA1_MGF1SHA1, OAEP_SHA256_MGF1SHA256};
 use serde_json::{Value, json};
 
 use crate::azure::key::VersionState;
@@ -11,6 +12,8 @@ use crate::crypto::{decode, encode};
 use crate::http::{Answer, Asked};
 
 const ALGORITHM: &str = "RSA-OAEP-256";
+/// What others may have wrapped with before.
+const SHA1: &str = "RSA-OAEP";
 
 pub(crate) fn crypt(
     asked: &Asked,
@@ -38,14 +41,16 @@ pub(crate) fn crypt(
     if !version.ops.iter().any(|op| op == operation) {
         return Err(errors::not_permitted(operation));
     }
-    // The service also takes RSA-OAEP and RSA1_5; a client that falls back to them is wrong here.
-    if algorithm != ALGORITHM {
+    // The service also takes RSA-OAEP and RSA1_5 for both; a client that wraps with them is wrong here.
+    let sha1 = permission != Permission::Wrap && algorithm == SHA1;
+    if algorithm != ALGORITHM && !sha1 {
         return Err(errors::invalid_property());
     }
     let value = decode(value).ok_or_else(errors::invalid_property)?;
     let result = match permission {
-        Permission::Wrap => version.material.wrap(&value),
-        _ => version.material.unwrap(&value),
+        Permission::Wrap => version.material.wrap(&OAEP_SHA256_MGF1SHA256, &value),
+        _ if sha1 => version.material.unwrap(&OAEP_SHA1_MGF1SHA1, &value),
+        _ => version.material.unwrap(&OAEP_SHA256_MGF1SHA256, &value),
     };
     let result = result.map_err(|_| errors::incorrect())?;
     Ok(Answer::json(

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
-use aws_lc_rs::rsa::OAEP_SHA256_MGF1SHA256;
+use aws_lc_rs::rsa::OaepAlgorithm;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 use serde_json::{Value, json};
 
@@ -80,13 +80,15 @@ impl Material {
         }
     }
 
-    pub(crate) fn wrap(&self, plain: &[u8]) -> Result<Vec<u8>, Incorrect> {
+    pub(crate) fn wrap(
+        &self,
+        how: &'static OaepAlgorithm,
+        plain: &[u8],
+    ) -> Result<Vec<u8>, Incorrect> {
         match self {
             Self::Rsa { key, .. } => {
                 let mut out = vec![0; key.wrap.ciphertext_size()];
-                let wrapped = key
-                    .wrap
-                    .encrypt(&OAEP_SHA256_MGF1SHA256, plain, &mut out, None);
+                let wrapped = key.wrap.encrypt(how, plain, &mut out, None);
                 wrapped.map(|bytes| bytes.to_vec()).map_err(|_| Incorrect)
             }
             Self::Small { bits, wrapped, .. } if plain.len() + 66 <= bits / 8 => {
@@ -98,13 +100,15 @@ impl Material {
         }
     }
 
-    pub(crate) fn unwrap(&self, wrapped: &[u8]) -> Result<Vec<u8>, Incorrect> {
+    pub(crate) fn unwrap(
+        &self,
+        how: &'static OaepAlgorithm,
+        wrapped: &[u8],
+    ) -> Result<Vec<u8>, Incorrect> {
         match self {
             Self::Rsa { key, .. } => {
                 let mut out = vec![0; key.unwrap.min_output_size()];
-                let plain = key
-                    .unwrap
-                    .decrypt(&OAEP_SHA256_MGF1SHA256, wrapped, &mut out, None);
+                let plain = key.unwrap.decrypt(how, wrapped, &mut out, None);
                 plain.map(|bytes| bytes.to_vec()).map_err(|_| Incorrect)
             }
             Self::Small { wrapped: table, .. } => {
@@ -117,6 +121,8 @@ impl Material {
 
 #[cfg(test)]
 mod tests {
+    use aws_lc_rs::rsa::OAEP_SHA256_MGF1SHA256 as OAEP;
+
     use super::*;
 
     #[test]
@@ -125,11 +131,11 @@ mod tests {
             Material::rsa(Arc::new(Rsa::generate(2048))),
             Material::rsa(Arc::new(Rsa::generate(2048))),
         );
-        let wrapped = one.wrap(b"master key").unwrap();
-        assert_eq!(one.unwrap(&wrapped).unwrap(), b"master key");
-        assert!(other.unwrap(&wrapped).is_err());
+        let wrapped = one.wrap(&OAEP, b"master key").unwrap();
+        assert_eq!(one.unwrap(&OAEP, &wrapped).unwrap(), b"master key");
+        assert!(other.unwrap(&OAEP, &wrapped).is_err());
         assert!(
-            one.wrap(&[0; 191]).is_err(),
+            one.wrap(&OAEP, &[0; 191]).is_err(),
             "RSA-OAEP-256 with 2048 bits takes 190 bytes"
         );
     }
@@ -137,9 +143,9 @@ mod tests {
     #[test]
     fn a_small_key_has_small_ciphertexts() {
         let key = Material::small(1024);
-        let wrapped = key.wrap(&[7; 32]).unwrap();
+        let wrapped = key.wrap(&OAEP, &[7; 32]).unwrap();
         assert_eq!(wrapped.len(), 128);
-        assert_eq!(key.unwrap(&wrapped).unwrap(), [7; 32]);
-        assert!(key.wrap(&[0; 63]).is_err());
+        assert_eq!(key.unwrap(&OAEP, &wrapped).unwrap(), [7; 32]);
+        assert!(key.wrap(&OAEP, &[0; 63]).is_err());
     }
 }
