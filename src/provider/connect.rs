@@ -38,6 +38,13 @@ pub trait Connect: Send + Sync {
     /// Whether the policy allows this spec now. Sends nothing and reads no secret.
     fn permitted(&self, tenant: &TenantId, spec: &TenantKmsSpec) -> Result<(), Failure>;
 
+    /// A value that the tenant's namespace lends, read now.
+    async fn lent(
+        &self,
+        tenant: &TenantId,
+        from: &SecretRef,
+    ) -> Result<Zeroizing<Vec<u8>>, Failure>;
+
     /// Drops the tenant's clients and tokens.
     fn forget(&self, tenant: &TenantId);
 }
@@ -55,6 +62,15 @@ impl Connect for Providers {
 
     fn permitted(&self, tenant: &TenantId, spec: &TenantKmsSpec) -> Result<(), Failure> {
         Self::permitted(self, tenant, spec)
+    }
+
+    async fn lent(
+        &self,
+        tenant: &TenantId,
+        from: &SecretRef,
+    ) -> Result<Zeroizing<Vec<u8>>, Failure> {
+        let lent = Lent::WrappedKey(&from.name);
+        self.cluster.value(tenant, lent, &from.key).await
     }
 
     fn forget(&self, tenant: &TenantId) {
@@ -168,16 +184,6 @@ impl Providers {
             }
             provider => Err(not_built(provider)),
         }
-    }
-
-    /// A value that the tenant's namespace lends, read now.
-    pub async fn lent(
-        &self,
-        tenant: &TenantId,
-        from: &SecretRef,
-    ) -> Result<Zeroizing<Vec<u8>>, Failure> {
-        let lent = Lent::WrappedKey(&from.name);
-        self.cluster.value(tenant, lent, &from.key).await
     }
 
     /// Drops the tenant's clients and tokens.

@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use zeroize::Zeroizing;
 
 use super::clock::Hands;
-use crate::api::{Reason, TenantKmsSpec};
+use crate::api::{Reason, SecretRef, TenantKmsSpec};
 use crate::clock::{Clock, Moment};
 use crate::provider::{Connect, Failure, Kms, TenantId, Wrapped};
 
@@ -317,6 +317,13 @@ impl Connect for Connector {
 
     fn permitted(&self, _: &TenantId, _: &TenantKmsSpec) -> Result<(), Failure> {
         Ok(())
+    }
+
+    async fn lent(&self, _: &TenantId, _: &SecretRef) -> Result<Zeroizing<Vec<u8>>, Failure> {
+        Err(Failure::misconfigured(
+            Reason::SecretNotFound,
+            "nothing is lent here",
+        ))
     }
 
     fn forget(&self, _: &TenantId) {}
