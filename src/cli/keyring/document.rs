@@ -98,7 +98,7 @@ impl Document {
 }
 
 /// SHA-256 in hex of the compact JSON with sorted keys: what `jq -cjS` prints.
-fn digest_of(value: &Value) -> String {
+pub fn digest_of(value: &Value) -> String {
     let bytes = value.to_string();
     encode_hex(digest::digest(&digest::SHA256, bytes.as_bytes()).as_ref())
 }

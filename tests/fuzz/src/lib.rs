@@ -8,6 +8,8 @@ use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+use tenant_kms::cli::keyring::document::{self, Document, Refused};
 use tenant_kms::provider::TenantId;
 use tenant_kms::record::keyring::Keyring;
 use tenant_kms::record::{Record, Unusable};
@@ -26,10 +28,16 @@ pub struct Target {
 }
 
 /// A further reader is one line here and a folder in `corpus/`.
-pub const TARGETS: [Target; 1] = [Target {
-    name: "record",
-    check: record,
-}];
+pub const TARGETS: [Target; 2] = [
+    Target {
+        name: "record",
+        check: record,
+    },
+    Target {
+        name: "import",
+        check: import,
+    },
+];
 
 impl Target {
     pub fn named(name: &str) -> Option<Self> {
@@ -58,6 +66,45 @@ impl Target {
         paths.sort();
         paths.into_iter().map(fs::read).collect()
     }
+}
+
+/// Whatever is taken for an exported keyring is sound, is the same after it was written again, and
+/// makes a record that reads. Its digest is set right: a wrong one would stop nearly every input at
+/// the door.
+fn import(input: &[u8]) -> u64 {
+    let as_it_is = outcome(input);
+    let Ok(Value::Object(mut fields)) = serde_json::from_slice(input) else {
+        return as_it_is;
+    };
+    fields.remove("sha256");
+    let mut value = Value::Object(fields);
+    value["sha256"] = document::digest_of(&value).into();
+    outcome(value.to_string().as_bytes()) << 8 | as_it_is
+}
+
+fn outcome(input: &[u8]) -> u64 {
+    let document = match Document::parse(input) {
+        Ok(document) => document,
+        Err(Refused::Damaged) => return 1,
+        Err(Refused::Foreign) => return 2,
+        Err(Refused::TooNew) => return 3,
+    };
+    assert!(document.keyring.is_sound(), "not sound");
+    let text = document.to_text().expect("a document serializes");
+    let again = Document::parse(text.as_bytes());
+    assert_eq!(
+        again.as_ref(),
+        Ok(&document),
+        "another document after a write"
+    );
+    let tenant = document.origin().expect("parsed with an origin");
+    let live = document.keyring.live().count();
+    let (uid, keyring) = (&document.tenant_uid, document.keyring.clone());
+    let record = Record::restored(&tenant, uid, "here", 1, keyring);
+    let written = serde_json::to_vec(&record).expect("a record serializes");
+    let read = Record::parse(&written, &tenant, "here");
+    assert_eq!(read.as_ref(), Ok(&record), "the record does not read");
+    0x80 | live.min(80) as u64
 }
 
 /// Whatever is taken for a record is sound, and is the same record after it was written again.
