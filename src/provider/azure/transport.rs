@@ -16,7 +16,7 @@ use crate::credentials::IMDS_HOST_VARIABLE;
 const CONNECT: Duration = Duration::from_secs(5);
 /// Shorter than an attempt's own deadline, so that it can be told who did not answer.
 const READ: Duration = Duration::from_secs(8);
-/// Long enough for the unwrap after a wrap, too short to hold a connection per vault.
+/// Long enough for a second token, too short to hold a connection per directory.
 const IDLE: Duration = Duration::from_secs(3);
 const MAX_ANSWER: usize = 64 * 1024;
 const IMDS: &str = "http://169.254.169.254";
@@ -24,7 +24,9 @@ const IMDS: &str = "http://169.254.169.254";
 /// Clients to the clouds and to the node's metadata service.
 #[derive(Clone, Debug)]
 pub struct Transport {
-    cloud: reqwest::Client,
+    /// No connection to a vault is kept: its buffers hold the master key that came over it last.
+    vault: reqwest::Client,
+    entra: reqwest::Client,
     metadata: reqwest::Client,
     /// Scheme, host and port.
     imds: url::Url,
@@ -54,7 +56,12 @@ impl Transport {
             return Err(NoClient);
         }
         Ok(Self {
-            cloud: bounded().https_only(true).build().map_err(|_| NoClient)?,
+            vault: bounded()
+                .https_only(true)
+                .pool_max_idle_per_host(0)
+                .build()
+                .map_err(|_| NoClient)?,
+            entra: bounded().https_only(true).build().map_err(|_| NoClient)?,
             metadata: bounded()
                 .no_proxy()
                 .pool_max_idle_per_host(0)
@@ -71,12 +78,12 @@ impl Transport {
 
     /// For Key Vault's own client.
     pub(super) fn for_vault(&self) -> azure_core::http::Transport {
-        sdk(self.cloud.clone(), None, None)
+        sdk(self.vault.clone(), None, None)
     }
 
     /// For a credential that asks Entra; what it gets to hear is kept in `heard`.
     pub(super) fn for_entra(&self, heard: &Arc<Heard>) -> azure_core::http::Transport {
-        sdk(self.cloud.clone(), Some(heard.clone()), None)
+        sdk(self.entra.clone(), Some(heard.clone()), None)
     }
 
     /// For a credential that asks the node's metadata service, wherever that is.
