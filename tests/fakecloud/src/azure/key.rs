@@ -110,7 +110,7 @@ pub struct Key {
 }
 
 impl Key {
-    pub(crate) fn open(world: &Arc<World>, vault: &str, name: &str) -> Self {
+    pub(crate) fn named(world: &Arc<World>, vault: &str, name: &str) -> Self {
         Self {
             world: world.clone(),
             vault: vault.to_owned(),
@@ -119,7 +119,7 @@ impl Key {
     }
 
     pub(crate) fn create(world: &Arc<World>, vault: &str, name: &str, options: KeyOptions) -> Self {
-        let key = Self::open(world, vault, name);
+        let key = Self::named(world, vault, name);
         if key.read(|_| ()).is_none() {
             // Made outside the lock: RSA takes long enough to hold up every other request.
             let first = options.version(world);
@@ -243,6 +243,17 @@ impl Key {
         if let Some(vault) = self.world.azure().vaults.get_mut(&self.vault) {
             vault.keys.remove(&self.name.to_ascii_lowercase());
         }
+    }
+
+    /// What a version's own private key makes of a ciphertext, whoever may use the key at present:
+    /// what a test that checks wrapped bytes needs. `None` when that version did not wrap it.
+    pub fn open(&self, version: &str, ciphertext: &[u8]) -> Option<Vec<u8>> {
+        let material = self.read(|key| {
+            let mut versions = key.versions.iter();
+            let one = versions.find(|one| one.id == version)?;
+            Some(one.material.clone())
+        });
+        material??.unwrap(ciphertext).ok()
     }
 
     fn read<T>(&self, read: impl FnOnce(&KeyState) -> T) -> Option<T> {

@@ -177,7 +177,7 @@ impl Vault {
 
     /// A handle of a key that exists (or may exist).
     pub fn key(&self, name: &str) -> Key {
-        Key::open(&self.world, &self.name, name)
+        Key::named(&self.world, &self.name, name)
     }
 
     fn change(&self, change: impl FnOnce(&mut VaultState)) {
