@@ -16,6 +16,7 @@ mod identities;
 mod lifecycle;
 mod local;
 mod malformed;
+mod memory;
 mod onboard;
 mod ownership;
 mod policies;

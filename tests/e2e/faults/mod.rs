@@ -14,7 +14,7 @@ mod outage;
 mod renewals;
 mod replica;
 mod replicas;
-mod town;
+pub(crate) mod town;
 
 use std::time::Duration;
 

@@ -225,7 +225,7 @@ async fn settle(script: &Script<'_>, records: &mut Records) -> Result<()> {
 }
 
 /// The killed holder's Lease has run out, without the wait for it.
-async fn end_lease(env: &Env) -> Result<()> {
+pub(crate) async fn end_lease(env: &Env) -> Result<()> {
     let leases: Api<Lease> = Api::namespaced(env.client().await?, &env.records_namespace);
     let name = format!("tenant-kms-{}-shard-0", env.installation);
     let nobody = Patch::Merge(json!({ "spec": { "holderIdentity": "" } }));
