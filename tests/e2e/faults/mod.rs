@@ -9,6 +9,7 @@ mod denials;
 mod failover;
 pub mod film;
 mod flaps;
+mod keyring_kills;
 mod kills;
 mod outage;
 mod renewals;

@@ -44,8 +44,8 @@ const SETTLED: Duration = Duration::from_secs(20);
 /// How long to wait for an answer of the cloud that may never come.
 const FEW: Duration = Duration::from_secs(2);
 /// How long an operator may take from its start until it holds the shard.
-const HOLDS: Duration = Duration::from_secs(15);
-const HOLDING: &str = "holding the shard";
+pub(crate) const HOLDS: Duration = Duration::from_secs(15);
+pub(crate) const HOLDING: &str = "holding the shard";
 
 /// Repeatable choices (`SplitMix64`).
 pub struct Dice(u64);

@@ -1,0 +1,32 @@
+//! What the operator may write, taken away and given back: how a process is stopped just before or
+//! just after a write, every time. Touches no rights but this world's.
+
+use anyhow::{Result, ensure};
+use harness::Env;
+use k8s_openapi::api::rbac::v1::Role;
+use kube::api::{Api, ListParams, PostParams};
+
+/// Takes a verb on a resource away from the operator's Roles, or gives it back.
+pub async fn may(env: &Env, resource: &str, verb: &str, may: bool) -> Result<()> {
+    let mut changed = 0;
+    for namespace in [&env.records_namespace, &env.namespace] {
+        let roles: Api<Role> = Api::namespaced(env.client().await?, namespace);
+        for mut role in roles.list(&ListParams::default()).await?.items {
+            for rule in role.rules.iter_mut().flatten() {
+                if rule.resources.iter().flatten().any(|one| one == resource) {
+                    changed += 1;
+                    rule.verbs.retain(|known| known != verb);
+                    // A rule needs one; looking changes nothing.
+                    let left = [verb, "get"][usize::from(!may)];
+                    if may || rule.verbs.is_empty() {
+                        rule.verbs.push(left.to_owned());
+                    }
+                }
+            }
+            let name = role.metadata.name.clone().unwrap_or_default();
+            roles.replace(&name, &PostParams::default(), &role).await?;
+        }
+    }
+    ensure!(changed > 0, "no Role speaks of {resource}");
+    Ok(())
+}
