@@ -253,7 +253,7 @@ impl Key {
             let one = versions.find(|one| one.id == version)?;
             Some(one.material.clone())
         });
-        material??.unwrap(ciphertext).ok()
+        material??.unwrap(&OAEP_SHA256_MGF1SHA256, ciphertext).ok()
     }
 
     fn read<T>(&self, read: impl FnOnce(&KeyState) -> T) -> Option<T> {
