@@ -28,10 +28,25 @@ impl Tenant {
                         .map_or_else(String::new, |failure| failure.reason.name().to_owned()),
                 });
             }
-            Some(State::Active) if !self.suspended => wanted.sealed = None,
+            Some(State::Active) if !self.suspended => {
+                wanted.sealed = None;
+                self.own(&mut wanted);
+            }
             _ => {}
         }
         Some(self.keep(wanted, now, jitter))
+    }
+
+    /// An object that was created anew with the spec in force, and whose key works, is the one that
+    /// this spec was verified for: from now on a change of it moves the keys.
+    fn own(&self, wanted: &mut Record) {
+        if let Some(applied) = &mut wanted.applied
+            && self.candidate.is_none()
+            && applied.object_uid != self.object_uid
+        {
+            applied.object_uid.clone_from(&self.object_uid);
+            applied.generation = self.generation;
+        }
     }
 
     /// The spec in force.
