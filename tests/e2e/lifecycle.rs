@@ -131,12 +131,11 @@ pub async fn break_glass(env: &Env) -> Result<()> {
     env.control.kubectl(&args).await?.success().map(drop)
 }
 
-/// Changes the stored record by hand.
-async fn damage(world: &World, body: &str) -> Result<()> {
-    let secrets: Api<Secret> =
-        Api::namespaced(world.env.client().await?, &world.env.records_namespace);
-    break_glass(&world.env).await?;
-    let name = record(&world.env, "acme").await?.secret;
+/// Changes the stored record of a tenant by hand.
+pub async fn damage(env: &Env, tenant: &str, body: &str) -> Result<()> {
+    let secrets: Api<Secret> = Api::namespaced(env.client().await?, &env.records_namespace);
+    break_glass(env).await?;
+    let name = record(env, tenant).await?.secret;
     let change = json!({ "stringData": { "record.json": body } });
     seen::eventually("the record may be written", SOON, async || {
         let changed = secrets
@@ -169,7 +168,7 @@ async fn a_record_that_cannot_be_used_stops_everything_but_the_report() -> Resul
         (half, "KeyringCorrupt"),
         (other, "KeyringCorrupt"),
     ] {
-        damage(&world, &body).await?;
+        damage(env, "acme", &body).await?;
         let counted = env.cloud.calls().len();
         let operator = world.operator().await?;
         let refused = wait_row(env, "acme", FAILED, SOON).await?;
@@ -195,7 +194,7 @@ async fn a_record_that_cannot_be_used_stops_everything_but_the_report() -> Resul
     // What the message says mends it, and nobody has to restart anything.
     let _operator = world.operator().await?;
     wait_row(env, "acme", FAILED, SOON).await?;
-    damage(&world, &whole).await?;
+    damage(env, "acme", &whole).await?;
     wait_row(env, "acme", ACTIVE, 3 * SOON).await?;
     Ok(())
 }

@@ -13,6 +13,7 @@ mod faults;
 mod forged;
 mod granted;
 mod identities;
+mod keyring;
 mod lifecycle;
 mod local;
 mod malformed;
