@@ -7,11 +7,11 @@ use anyhow::{Result, ensure};
 use serde_json::json;
 
 use super::{
-    ACTIVE, RARELY, ROTATE, SEALED, UNSEAL, age, ask, handled, kept, keys_are, open, spec, told,
-    verified,
+    ACTIVE, RARELY, ROTATE, SEALED, UNSEAL, VERIFY, age, ask, handled, kept, keys_are, open, spec,
+    told, verified,
 };
 use crate::faults::film::Film;
-use crate::seen::{record, throughout, wait_row};
+use crate::seen::{self, record, throughout, wait_row};
 use crate::support::{SOON, World};
 
 /// So long is looked whether something happens that must not.
@@ -74,7 +74,7 @@ async fn a_requested_rotation_waits_for_its_hour_and_for_the_customer() -> Resul
 
     // Not while the customer says no.
     world.key.disable();
-    ask(env, super::VERIFY, "denied").await?;
+    ask(env, VERIFY, "denied").await?;
     wait_row(env, "acme", SEALED, SOON).await?;
     let sealed = record(env, "acme").await?.body;
     ask(env, ROTATE, "fourth").await?;
@@ -85,10 +85,24 @@ async fn a_requested_rotation_waits_for_its_hour_and_for_the_customer() -> Resul
         Ok(())
     })
     .await?;
+    // Nor when the key would do it: the tenant is sealed until its own proof.
     world.key.enable();
+    ask(env, ROTATE, "fifth").await?;
+    throughout(A_WHILE, async || {
+        let now = record(env, "acme").await?.body;
+        let same = now["keyring"] == sealed["keyring"];
+        let row = seen::row(&env.tenant("acme").await?);
+        ensure!(
+            same || row != SEALED,
+            "rotated while sealed: {}",
+            kept(&now)
+        );
+        Ok(())
+    })
+    .await?;
     ask(env, UNSEAL, "please").await?;
     let body = keys_are(env, "1 retired, 2 retired, 3 retired, 4 active", 2 * SOON).await?;
-    handled(env, FIELD, "fourth").await?;
+    handled(env, FIELD, "fifth").await?;
     wait_row(env, "acme", ACTIVE, SOON).await?;
     let opened = open(&world.key, &body)?;
     ensure!(opened.len() == 4);
