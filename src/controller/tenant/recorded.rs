@@ -3,7 +3,7 @@
 
 use super::answers::{Basis, Change, Proved, Rotated};
 use super::{Rotation, Stored, Tenant};
-use crate::api::TenantKmsSpec;
+use crate::api::{Reason, TenantKmsSpec};
 use crate::clock::Moment;
 use crate::controller::work::{Active, Bound};
 use crate::record::keyring::Keyring;
@@ -127,9 +127,14 @@ impl Tenant {
     /// place, or it is gone. Master keys of a running tenant are not lost by that.
     pub fn outlives(&self, read: Option<&Record>, namespace_uid: &str) -> Option<Record> {
         let known = &self.stored.as_ref()?.record;
+        // A backup that is to mend what does not open is taken, however old.
+        let failure = self.seal.as_ref().and_then(Seal::last_failure);
+        let corrupt = failure.is_some_and(|(one, _)| one.reason == Reason::KeyringCorrupt);
         let revision = |record: &Record| record.keyring.as_ref().map_or(0, |one| one.revision);
         let newer = match read {
-            Some(read) => read.tenant_uid == known.tenant_uid && revision(read) < revision(known),
+            Some(read) => {
+                !corrupt && read.tenant_uid == known.tenant_uid && revision(read) < revision(known)
+            }
             None => known.namespace_uid == namespace_uid && revision(known) > 0,
         };
         newer.then(|| Record {
