@@ -215,8 +215,10 @@ impl RecordStore for KubeStore {
 
     async fn claims(&self) -> Result<Listed, StoreError> {
         let mut all = Listed::new();
+        // Only records count: any other Secret may be written by whoever may write Secrets here.
         let mut params = ListParams::default()
             .labels(claims::CLAIM_LABEL)
+            .fields(&format!("type={SECRET_TYPE}"))
             .limit(PAGE);
         loop {
             let page = within(self.secrets.list_metadata(&params)).await?;

@@ -3,6 +3,7 @@
 
 use anyhow::{Result, ensure};
 use harness::Env;
+use tenant_kms::record::claims::digest;
 
 use crate::seen::{eventually, record};
 use crate::support::{SOON, World};
@@ -29,6 +30,8 @@ async fn records_are_kept_from_everybody() -> Result<()> {
     let data = r#"--patch={"stringData":{"record.json":"{}"}}"#;
     let label = r#"--patch={"metadata":{"labels":{"tenantkms.dev/tenant-name":"other"}}}"#;
     let owner = r#"--patch={"metadata":{"ownerReferences":[{"apiVersion":"v1","kind":"ConfigMap","name":"x","uid":"x"}]}}"#;
+    // For ever: not even the operator could write it again.
+    let seal = r#"--patch={"immutable":true}"#;
     let patch = |patch| ["patch", "secret", name, "--type=merge", patch];
     for (args, words) in [
         (
@@ -39,6 +42,7 @@ async fn records_are_kept_from_everybody() -> Result<()> {
         (&patch(data)[..], "only the tenant-kms operator may write"),
         (&patch(label)[..], "only the tenant-kms operator may write"),
         (&patch(owner)[..], "only the tenant-kms operator may write"),
+        (&patch(seal)[..], "only the tenant-kms operator may write"),
         (
             &[
                 "create",
@@ -97,6 +101,38 @@ async fn records_are_kept_from_everybody() -> Result<()> {
     kubectl(&["delete", "namespace", namespace])
         .await?
         .success()?;
+    Ok(())
+}
+
+/// What calls itself another namespace's claim and is no record takes nobody's key: the policy above
+/// guards records alone.
+#[tokio::test]
+async fn a_planted_secret_takes_no_key() -> Result<()> {
+    let world = World::new("planted").await?;
+    let env = &world.env;
+    let claim = format!("tenantkms.dev/claim={}", digest(&world.key.url()));
+    let namespace = ["--namespace", env.records_namespace.as_str()];
+    let create = ["create", "secret", "generic", "zz-planted"];
+    let label = [
+        "label",
+        "secret",
+        "zz-planted",
+        &claim,
+        "tenantkms.dev/tenant-namespace=other",
+        "tenantkms.dev/tenant-name=acme",
+    ];
+    for args in [&create[..], &label] {
+        let planted = env.control.kubectl(&[&namespace, args].concat()).await?;
+        planted.success()?;
+    }
+    let _operator = world.operator().await?;
+    world.active("").await?;
+    // It is what the tenant's own record claims.
+    let selector = format!("--selector={claim}");
+    let get = ["get", "secrets", "--output=name", &selector];
+    let found = env.control.kubectl(&[&namespace, &get[..]].concat()).await?;
+    let found = found.success()?;
+    ensure!(found.contains("secret/tkms-"), "{found}");
     Ok(())
 }
 
