@@ -231,6 +231,10 @@ async fn a_wrong_value_is_refused_in_words() -> Result<()> {
             "at '/workloadIdentity/aws/roleArn'",
         ),
         (
+            r#"commonLabels={"app.kubernetes.io/instance":"x"}"#,
+            "invalid propertyName 'app.kubernetes.io/instance'",
+        ),
+        (
             r#"records={"writers":{"users":["a' || true || '"]}}"#,
             "at '/records/writers/users/0'",
         ),
