@@ -1,5 +1,5 @@
 //! The commands, for `az` and `kubectl`. Every argument that is not a word of ours is
-//! single-quoted.
+//! single-quoted, and no comment has a quote: pasted into zsh, it would open one.
 
 use serde_json::json;
 
@@ -20,8 +20,8 @@ pub fn customer(plan: &Plan) -> String {
         let login = format!("az login --tenant {}", quoted(directory));
         add("Sign in at the directory of the vault.", &login);
         add(
-            "The application's service principal in this directory; for another directory's \
-             application this is the consent.",
+            "The service principal of the application in this directory, which for an application \
+             of another directory is the consent.",
             &format!("az ad sp show --id {client} --output none || az ad sp create --id {client}"),
         );
     }
@@ -29,13 +29,14 @@ pub fn customer(plan: &Plan) -> String {
         Who::Federated {
             issuer, subject, ..
         } => {
-            let name = format!("tenant-kms-{}", plan.tenant.name);
+            // Entra takes letters, digits, - and _ there.
+            let name = format!("tenant-kms-{}", plan.tenant.name.replace('.', "-"));
             let parameters = json!({
                 "name": name, "issuer": issuer, "subject": subject, "audiences": [AUDIENCE],
             });
             add(
-                "The application trusts this ServiceAccount of the platform's cluster. Left out \
-                 when the application is the platform's own.",
+                "The application trusts this ServiceAccount in the cluster of the platform. Left out \
+                 when the application belongs to the platform.",
                 &format!(
                     "az ad app federated-credential create --id {client} --parameters {}",
                     quoted(&parameters.to_string())
@@ -85,36 +86,43 @@ fn grant(plan: &Plan, client: &str, add: &mut impl FnMut(&str, &str)) {
 
 /// What the platform adds to its policy, and runs.
 pub fn platform(plan: &Plan, manifest: &str) -> String {
-    let tenant = &plan.tenant;
-    let entry = match &plan.who {
-        Who::Own { managed } => Some(format!(
-            "#   operatorIdentity:\n#     azure: {}\n#     allow:\n#       - {{ tenants: \
-             [{tenant}], keys: ['{}'] }}\n",
-            if *managed {
-                "managedIdentity"
-            } else {
-                "workloadIdentity"
-            },
-            plan.key.id
-        )),
-        Who::Secret {
-            place: SecretPlace::Variable(variable),
-            ..
-        } => Some(format!(
-            "#   clientSecretVariables:\n#     - {{ name: {variable}, tenants: [{tenant}] }}\n"
-        )),
-        Who::Secret { .. } | Who::Federated { .. } => None,
-    };
-    let entry = entry.map(|entry| {
-        format!("# In the operator's configuration (Helm value config) first:\n{entry}")
-    });
-    let (name, namespace) = (quoted(&tenant.name), quoted(&tenant.namespace));
+    let (name, namespace) = (quoted(&plan.tenant.name), quoted(&plan.tenant.namespace));
     format!(
         "# The platform runs this.\n{}{}kubectl apply -f - <<'MANIFEST'\n{manifest}MANIFEST\n\
          kubectl wait tkms/{name} --namespace {namespace} --for=condition=Ready --timeout=120s\n",
-        entry.unwrap_or_default(),
+        allow(plan).unwrap_or_default(),
         lend(plan).unwrap_or_default(),
     )
+}
+
+/// What the platform's policy has to say.
+fn allow(plan: &Plan) -> Option<String> {
+    let tenant = &plan.tenant;
+    let identity = match &plan.who {
+        Who::Own { managed: true } => "managedIdentity",
+        // Another's application by the operator's own token: a grant without any *.
+        Who::Own { managed: false } | Who::Federated { lent: None, .. } => "workloadIdentity",
+        Who::Secret {
+            place: SecretPlace::Variable(variable),
+            ..
+        } => {
+            let secret = format!("{}-azure", tenant.name);
+            return Some(format!(
+                "# In the values of the chart first. The Secret belongs into the namespace of the \
+                 release:\n#   clientSecrets:\n#     - {{ name: {variable}, secretName: {secret}, \
+                 key: {SECRET_KEY}, tenants: [{tenant}] }}\nkubectl create secret generic {} \
+                 --namespace 'tenant-kms-system' --from-file='{SECRET_KEY}=client-secret.txt'\n",
+                quoted(&secret)
+            ));
+        }
+        Who::Secret { .. } | Who::Federated { .. } => return None,
+    };
+    Some(format!(
+        "# In the configuration of the operator first, which is the value config of the chart:\n\
+         #   operatorIdentity:\n#     azure: {identity}\n#     allow:\n#       - {{ tenants: \
+         [{tenant}], keys: ['{}'] }}\n",
+        plan.key.id
+    ))
 }
 
 /// What the tenant's namespace lends to the operator, and the right to use it.
@@ -122,8 +130,8 @@ fn lend(plan: &Plan) -> Option<String> {
     let namespace = &plan.tenant.namespace;
     let right = |entry: String| {
         format!(
-            "# In the chart's values first, the right to use what this namespace lends (one entry \
-             for each namespace):\n#   tenantCredentials:\n#     - {{ namespace: {namespace}, \
+            "# In the values of the chart first, the right to use what this namespace lends, one \
+             entry for each namespace:\n#   tenantCredentials:\n#     - {{ namespace: {namespace}, \
              {entry} }}\n"
         )
     };
@@ -132,7 +140,7 @@ fn lend(plan: &Plan) -> Option<String> {
             place: SecretPlace::Lent(secret),
             ..
         } => Some(format!(
-            "{}# The customer's client secret, from a file, lent to this tenant by its label.\n\
+            "{}# The client secret of the customer, from a file, lent to this tenant by its label.\n\
              kubectl create secret generic {secret} --namespace {place} \
              --from-file='{SECRET_KEY}=client-secret.txt'\n\
              kubectl label secret {secret} --namespace {place} {label}\n",

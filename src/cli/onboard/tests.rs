@@ -48,6 +48,9 @@ fn each_identity_has_its_own_commands_and_manifest() {
             vec![
                 "credential reset",
                 "envVar: AZURE_KC_CLIENT_SECRET",
+                "#   clientSecrets:\n#     - { name: AZURE_KC_CLIENT_SECRET, secretName: \
+                 acme-kv-azure, key: client-secret, tenants: [tenants/acme-kv] }\n",
+                "create secret generic 'acme-kv-azure' --namespace 'tenant-kms-system'",
                 "az login --tenant 'aaaa",
             ],
             vec![
@@ -81,11 +84,13 @@ fn each_identity_has_its_own_commands_and_manifest() {
                 issuer,
                 "\"api://AzureADTokenExchange\"",
                 "tenantId",
+                "#   operatorIdentity:\n#     azure: workloadIdentity\n",
+                "{ tenants: [tenants/acme-kv], keys: \
+                 ['https://acme-kv.vault.azure.net/keys/tenant-wrapping-key'] }",
             ],
             vec![
                 "serviceAccountName",
                 "kind: ServiceAccount",
-                "operatorIdentity",
                 "tenantCredentials",
             ],
         ),
@@ -112,7 +117,26 @@ fn each_identity_has_its_own_commands_and_manifest() {
         for unwanted in has_not {
             assert!(!text.contains(unwanted), "{more:?}: {unwanted} in\n{text}");
         }
+        let mut comments = text.lines().filter(|line| line.starts_with("# "));
+        assert!(
+            !comments.any(|line| !line.starts_with("#  ") && line.contains('\'')),
+            "{text}"
+        );
     }
+}
+
+/// Entra refuses a dot in a federated credential's name.
+#[test]
+fn a_tenants_dots_do_not_reach_entra() {
+    let more = [
+        "--tenant=tenants/a.b",
+        "--tenant-id",
+        DIRECTORY,
+        "--service-account=tenants/a",
+        "--issuer=https://oidc.example",
+    ];
+    let text = onboard(KEY, CLIENT, &more).expect("valid");
+    assert!(text.contains(r#""name":"tenant-kms-a-b""#), "{text}");
 }
 
 #[test]
