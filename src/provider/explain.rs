@@ -103,7 +103,8 @@ pub fn row(reason: Reason) -> Row {
         Reason::CredentialNotFound => (
             "Misconfigured",
             "The spec names no whole credential, or more than one. Nothing was sent.",
-            "tenantId, clientId and clientSecret together; or managedIdentity alone; or none.",
+            "tenantId and clientId together, with clientSecret, with serviceAccountName, or alone for \
+             the operator's token; or managedIdentity alone; or none.",
             "kubectl explain tenantkms.spec.azure",
         ),
         Reason::CredentialRejected => (
@@ -126,8 +127,8 @@ pub fn row(reason: Reason) -> Row {
             "Misconfigured",
             "The variable of clientSecret.envVar is allowed and not there, is empty, or is no \
              variable's name.",
-            "The operator's secret directory and environment.",
-            "kubectl set env deployment/'tenant-kms-operator' --list --namespace '<namespace>'",
+            "The chart's value clientSecrets: the Secret, in the operator's namespace, and its key.",
+            "kubectl get secrets --namespace '<namespace of the operator>'",
         ),
         Reason::NotAllowed => (
             "Denial",
@@ -189,7 +190,8 @@ pub fn row(reason: Reason) -> Row {
         Reason::KeyringCorrupt => (
             "State",
             "The tenant's record cannot be read or its commitments do not hold.",
-            "Who else writes in the records namespace; backups.",
+            "Who else writes in the records namespace; backups. The chart's policy refuses this until \
+             the records namespace has the annotation tenantkms.dev/break-glass.",
             "tenant-kms keyring import --file '<exported file>' --namespace '<namespace>' \
              --replace-damaged",
         ),
@@ -197,7 +199,8 @@ pub fn row(reason: Reason) -> Row {
             "State",
             "The record belongs to a namespace of the same name that was deleted.",
             "Whether this namespace is its rightful successor. Deleting the record instead starts \
-             anew.",
+             anew. The chart's policy refuses both until the records namespace has the annotation \
+             tenantkms.dev/break-glass.",
             "tenant-kms keyring adopt '<name>' --namespace '<namespace>'",
         ),
         Reason::KeyringTooNew => (

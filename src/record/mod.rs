@@ -212,8 +212,9 @@ impl Unusable {
                      old one, so nothing was sent to the key. If the new namespace has another \
                      owner, use another name. If the owner is the same: `kubectl annotate \
                      namespace '{namespace}' tenantkms.dev/break-glass=adopt`, then `tenant-kms \
-                     keyring adopt '<name>' -n '<namespace>' --records-namespace '{namespace}'`. To start anew instead: `kubectl \
-                     -n '{namespace}' delete secret '{secret}'`."
+                     keyring adopt '<name>' -n '<namespace>' --records-namespace '{namespace}'`. To \
+                     start anew instead, after the same annotation: `kubectl -n '{namespace}' \
+                     delete secret '{secret}'`."
                 ),
             ),
         }
