@@ -10,6 +10,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use super::manifest;
+use crate::api::Reason;
 use crate::credentials::{AzureIdentity, SecretSource};
 use crate::policy;
 use crate::provider::probe::{Step, probe_observed};
@@ -82,6 +83,12 @@ const VERIFYING: &str = "verify";
 pub async fn run(args: Args) -> ExitCode {
     match report(&args).await {
         Ok(report) => {
+            if args.config.is_none() && report.reason == Reason::NotAllowed.name() {
+                eprintln!(
+                    "Without --config nothing is allowed (default deny): give the operator's \
+                     configuration file."
+                );
+            }
             match args.output {
                 Output::Text => print_text(&report),
                 Output::Json => match serde_json::to_string_pretty(&report) {
@@ -148,7 +155,7 @@ impl Report {
         match outcome {
             Ok(proved) => {
                 self.ok = true;
-                self.reason = crate::api::Reason::Verified.name();
+                self.reason = Reason::Verified.name();
                 "the key wrapped and unwrapped".clone_into(&mut self.message);
                 self.kek_version = Some(proved.kek_version);
             }

@@ -3,9 +3,10 @@
 
 use std::fs;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use fakecloud::Scope;
 use harness::{Env, OperatorOptions, repository};
+use tokio::process::Command;
 
 use crate::support::{CLIENT, DIRECTORY, SECRET, SOON, VARIABLE};
 
@@ -41,14 +42,45 @@ pub async fn active_with(
         applied.success()?;
         env.wait_condition(tenant, "Ready", "True", Some("Verified"), SOON)
             .await?;
-        // What was applied server-side has no default filled in, so nothing to fight over.
+    }
+    // What was applied server-side has no default filled in, so nothing to fight over.
+    for file in applied(folder)? {
         let again = example(env, &format!("{folder}/{file}"))?;
         let diff = env
             .control
             .kubectl_stdin(&["diff", "--server-side", "-f", "-"], &again)
             .await?;
-        assert!(diff.status && diff.stdout.is_empty(), "{}", diff.stdout);
+        ensure!(diff.status && diff.stdout.is_empty(), "{}", diff.stdout);
     }
+    Ok(())
+}
+
+/// The files of an example that `kubectl` applies: all but the operator's own configuration.
+fn applied(folder: &str) -> Result<Vec<String>> {
+    let files = fs::read_dir(repository().join("examples").join(folder))?;
+    let names: Result<Vec<_>, _> = files
+        .map(|file| file.map(|file| file.file_name().to_string_lossy().into_owned()))
+        .collect();
+    let mut names = names?;
+    names.retain(|name| name != "operator-config.yaml");
+    Ok(names)
+}
+
+/// `verify` of a copied example without the configuration beside it says what is missing.
+#[tokio::test]
+async fn verify_asks_for_the_configuration() -> Result<()> {
+    let file = repository().join("examples/azure-client-secret/tenant.yaml");
+    let ran = Command::new(env!("CARGO_BIN_EXE_tenant-kms"))
+        .args(["verify", "--file"])
+        .arg(file)
+        .output()
+        .await?;
+    let (said, hint) = (
+        String::from_utf8_lossy(&ran.stdout),
+        String::from_utf8_lossy(&ran.stderr),
+    );
+    ensure!(said.contains("NotAllowed"), "{said}");
+    ensure!(hint.contains("Without --config"), "{hint}");
     Ok(())
 }
 
