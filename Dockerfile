@@ -48,9 +48,10 @@ ENV CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_LINKER=x86_64-linux-gnu-gcc \
 # empty sources.
 COPY Cargo.toml Cargo.lock ./
 COPY tests/fakecloud/Cargo.toml tests/fakecloud/
+COPY tests/fuzz/Cargo.toml tests/fuzz/
 COPY tests/harness/Cargo.toml tests/harness/
 COPY xtask/Cargo.toml xtask/
-RUN for member in . tests/fakecloud tests/harness xtask; do \
+RUN for member in . tests/fakecloud tests/fuzz tests/harness xtask; do \
       mkdir -p "$member/src" && touch "$member/src/lib.rs" \
    && echo 'fn main() {}' > "$member/src/main.rs"; \
     done \

@@ -80,3 +80,38 @@ fn list(root: &Path, folder: &Path, files: &mut Vec<(PathBuf, u64)>) -> Result<(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Cargo reads the manifest of every member, whichever it builds.
+    #[test]
+    fn every_member_of_the_workspace_reaches_the_builder() {
+        let read = |file: &str| fs::read_to_string(build::root().join(file)).expect(file);
+        let manifest = read("Cargo.toml");
+        let members = manifest
+            .split_once("members = [")
+            .and_then(|(_, rest)| rest.split_once(']'))
+            .expect("members")
+            .0;
+        let (dockerfile, context) = (read("Dockerfile"), read(".dockerignore"));
+        let empty = dockerfile
+            .lines()
+            .find_map(|line| line.split_once("for member in ")?.1.split_once(';'))
+            .expect("empty sources")
+            .0;
+        for member in members.split(',').map(|one| one.trim().trim_matches('"')) {
+            assert!(
+                empty.split(' ').any(|one| one == member),
+                "{member}: {empty}"
+            );
+            if member != "." {
+                let copied = format!("COPY {member}/Cargo.toml {member}/\n");
+                assert!(dockerfile.contains(&copied), "no {copied}");
+                let let_in = format!("!{member}/Cargo.toml\n");
+                assert!(context.contains(&let_in), "no {let_in}");
+            }
+        }
+    }
+}

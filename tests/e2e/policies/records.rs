@@ -130,7 +130,10 @@ async fn a_planted_secret_takes_no_key() -> Result<()> {
     // It is what the tenant's own record claims.
     let selector = format!("--selector={claim}");
     let get = ["get", "secrets", "--output=name", &selector];
-    let found = env.control.kubectl(&[&namespace, &get[..]].concat()).await?;
+    let found = env
+        .control
+        .kubectl(&[&namespace, &get[..]].concat())
+        .await?;
     let found = found.success()?;
     ensure!(found.contains("secret/tkms-"), "{found}");
     Ok(())
