@@ -2,6 +2,7 @@
 //! rule that it could do without.
 
 mod lent;
+mod people;
 
 use std::collections::BTreeSet;
 use std::time::Duration;

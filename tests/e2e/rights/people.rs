@@ -1,0 +1,86 @@
+//! What the chart's `ClusterRole`s give people: nothing that a workload uses, and to nobody the
+//! report. The roles that Kubernetes knows have them by aggregation.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context, Result, ensure};
+use harness::Env;
+
+use crate::policies::person;
+use crate::seen::eventually;
+use crate::support::SOON;
+
+/// Verb and resource, and the first of view, edit, admin that may; `None`: nobody.
+const ANSWERS: [(&str, &str, Option<usize>); 16] = [
+    ("get", "tenantkmses", Some(0)),
+    ("list", "tenantkmses", Some(0)),
+    ("watch", "tenantkmses", Some(0)),
+    ("create", "tenantkmses", Some(1)),
+    ("update", "tenantkmses", Some(1)),
+    ("patch", "tenantkmses", Some(1)),
+    ("delete", "tenantkmses", Some(1)),
+    ("deletecollection", "tenantkmses", Some(1)),
+    ("create", "tenantkmses/rotate", Some(1)),
+    ("create", "tenantkmses/unseal", Some(1)),
+    ("create", "tenantkmses/migrate", Some(2)),
+    ("create", "tenantkmses/session", None),
+    ("create", "tenantkmses/datakey", None),
+    ("patch", "tenantkmses/status", None),
+    ("update", "tenantkmses/status", None),
+    ("get", "secrets", None),
+];
+const ROLES: [&str; 3] = ["view", "edit", "admin"];
+
+#[tokio::test]
+async fn people_may_do_what_is_documented_and_no_more() -> Result<()> {
+    let env = Env::new("people").await?;
+    for (rank, name) in ROLES.into_iter().enumerate() {
+        let kubeconfig = person(&env, name, &ROLES[..=rank]).await?;
+        for (verb, resource, first) in ANSWERS {
+            let (kind, sub) = resource.split_once('/').unwrap_or((resource, ""));
+            let kind = match kind {
+                "tenantkmses" => "tenantkmses.tenantkms.dev",
+                other => other,
+            };
+            let sub = format!("--subresource={sub}");
+            let args = ["auth", "can-i", verb, kind, &sub];
+            let args = [&args[..], &["--namespace", &env.namespace]].concat();
+            let expected = match first {
+                Some(first) if rank >= first => "yes",
+                _ => "no",
+            };
+            // The authorizer learns of a new binding a moment later.
+            eventually(expected, SOON, async || {
+                let answer = env.control.kubectl_as(&kubeconfig, &args).await?;
+                Ok(answer.stdout.trim() == expected)
+            })
+            .await
+            .with_context(|| format!("{name}: {verb} {resource}: {expected}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Kubernetes' `edit` has what the chart's view and edit give, `admin` all three, `view` the first.
+#[tokio::test]
+async fn the_roles_of_kubernetes_have_them() -> Result<()> {
+    let env = Env::new("aggregated").await?;
+    let documents = env.chart(&[]).await?;
+    for (rank, name) in ROLES.into_iter().enumerate() {
+        let suffix = format!(".tkms-{name}");
+        let role = documents.iter().find(|one| {
+            let called = one["metadata"]["name"].as_str().unwrap_or_default();
+            one["kind"] == "ClusterRole" && called.ends_with(&suffix)
+        });
+        let labels = role.context(name)?["metadata"]["labels"].clone();
+        let to: BTreeSet<&str> = ROLES
+            .into_iter()
+            .filter(|to| labels[format!("rbac.authorization.k8s.io/aggregate-to-{to}")] == "true")
+            .collect();
+        ensure!(
+            to == ROLES[rank..].iter().copied().collect(),
+            "{name}: {to:?}"
+        );
+    }
+    Ok(())
+}
