@@ -142,8 +142,8 @@ async fn a_confirmed_erasure_waits_seven_days_and_can_be_called_off() -> Result<
 
 #[tokio::test]
 async fn a_namespace_that_ends_takes_no_master_key_with_it() -> Result<()> {
-    // Of one namespace: the operator's Role there may be gone before the tenant is.
-    let world = World::new("keys-namespace").await?;
+    // Rights of the whole cluster: a Role in the namespace may be gone before the tenant is.
+    let world = World::of(Env::everywhere("keys-namespace").await?);
     let env = &world.env;
     let _operator = world.operator().await?;
     let before = confirmed(&world).await?;
