@@ -338,6 +338,8 @@ async fn every_verb_is_used() -> Result<()> {
             .await?;
     }
     world.active("{ interval: 5s, proofTTL: 1m }").await?;
+    env.wait_condition("acme", "ConfigAccepted", "True", Some("Verified"), SOON)
+        .await?;
     // The same Event twice is counted in one.
     for request in 1..=2 {
         world.key.disable();
