@@ -74,7 +74,8 @@ impl Existing {
 }
 
 /// What importing `document` for `tenant` in the namespace of this UID comes to. `replace_damaged`
-/// is a person's word that a record which cannot be read may go.
+/// is a person's word that a record which cannot be read may go, or that the bytes in one which can
+/// do not open.
 pub fn decide(
     existing: &Existing,
     document: &Document,
@@ -83,6 +84,7 @@ pub fn decide(
     replace_damaged: bool,
 ) -> Decision {
     let mut epoch = document.seal_epoch;
+    let mut keyring = document.keyring.clone();
     match existing {
         Existing::Nothing => {}
         Existing::Unreadable if replace_damaged => {}
@@ -103,11 +105,14 @@ pub fn decide(
             if record.tenant_uid != document.tenant_uid {
                 return Decision::Refuse(Refusal::OtherKeyring);
             }
-            if stored.is_some_and(|stored| stored.follows(&document.keyring)) {
+            if let Some(stored) = stored.filter(|stored| stored.follows(&document.keyring)) {
                 let foreign = record.namespace_uid != namespace_uid;
-                return Decision::Unchanged { foreign };
-            }
-            if !stored.is_none_or(|stored| document.keyring.follows(stored)) {
+                let mended = stored.mended(&document.keyring);
+                match mended.filter(|_| replace_damaged && !foreign) {
+                    Some(mended) => keyring = mended,
+                    None => return Decision::Unchanged { foreign },
+                }
+            } else if !stored.is_none_or(|stored| document.keyring.follows(stored)) {
                 return Decision::Refuse(Refusal::Diverged);
             }
             epoch = epoch.max(record.seal_epoch);
@@ -119,6 +124,6 @@ pub fn decide(
         &document.tenant_uid,
         namespace_uid,
         epoch.saturating_add(1),
-        document.keyring.clone(),
+        keyring,
     )))
 }

@@ -22,7 +22,8 @@ pub struct Args {
     namespace: Option<String>,
     #[command(flatten)]
     records: Records,
-    /// Replace a record that is there and cannot be read
+    /// Replace a record that is there and cannot be read, or the wrapped bytes in it of versions that
+    /// the file has too
     #[arg(long)]
     replace_damaged: bool,
 }
@@ -65,7 +66,9 @@ pub async fn run(args: Args) -> Result<(), Problem> {
         return Err(clone(&place, &other));
     }
     place.save(&record, version.as_ref(), "import").await?;
-    let keyring = &document.keyring;
+    let Some(keyring) = &record.keyring else {
+        return Ok(());
+    };
     println!(
         "{tenant} has {} master keys on record (revision {}), wrapped by {} version {}. Its \
          TenantKms becomes Active when that key opens them. {}",

@@ -8,7 +8,7 @@ use super::document::{Document, Refused};
 use crate::api::ProviderKind;
 use crate::provider::{TenantId, Wrapped};
 use crate::record::Record;
-use crate::record::keyring::{Kek, KeyId, Keyring, Locked, MasterKey, Rewrapped, Version};
+use crate::record::keyring::{Kek, Key, KeyId, Keyring, Locked, MasterKey, Rewrapped, Version};
 
 const UID: &str = "00112233445566778899aabbccddeeff";
 const OTHER: &str = "ffeeddccbbaa99887766554433221100";
@@ -211,6 +211,37 @@ fn of_one_keyring_the_newer_copy_stays() {
             unchanged(true)
         );
     }
+}
+
+#[test]
+fn bytes_that_do_not_open_are_mended_from_an_older_file_when_a_person_says_so() {
+    let old = first();
+    let newer = rotated(&old, 2);
+    let mut damaged = newer.clone();
+    let Key::Retired { wrapped, .. } = &mut damaged.versions[0].key else {
+        panic!("retired");
+    };
+    wrapped.0[0] ^= 1;
+    let existing = stored(&record(UID, 9, damaged.clone()));
+    let decide =
+        |document: &Document, replace| decide(&existing, document, &acme(), "ns-1", replace);
+    let unchanged = Decision::Unchanged { foreign: false };
+    assert_eq!(decide(&document(1, old.clone()), false), unchanged);
+    let record = written(decide(&document(1, old.clone()), true));
+    let mended = record.keyring.expect("a keyring");
+    assert_eq!(mended.versions, newer.versions, "no version is lost");
+    assert_eq!(
+        (mended.revision, record.seal_epoch),
+        (damaged.revision + 1, 10)
+    );
+    // What another key wrapped opens nothing here.
+    assert_eq!(decide(&document(1, damaged), true), unchanged);
+    let elsewhere = moved(&old);
+    assert!(newer.mended(&elsewhere).is_none());
+    // An erased version does not come back.
+    let id = old.versions[0].id.to_string();
+    let erased = newer.erase(&[id], at(3)).changed.expect("erased");
+    assert!(erased.mended(&newer).is_none());
 }
 
 /// The same versions under another key.

@@ -104,6 +104,26 @@ impl Keyring {
         keyring
     }
 
+    /// The same keyring with the wrapped bytes that `copy` has of its live versions; none when there
+    /// are no others, or when another key wrapped them. No version comes or goes.
+    pub fn mended(&self, copy: &Self) -> Option<Self> {
+        let mut keyring = self.clone();
+        for version in keyring.versions.iter_mut().filter(|_| self.kek == copy.kek) {
+            let other = copy.version(&version.id).filter(|other| {
+                other.commitment == version.commitment && other.number == version.number
+            });
+            if let Some(other) = other.and_then(|other| other.key.wrapped())
+                && let Key::Active { wrapped } | Key::Retired { wrapped, .. } = &mut version.key
+            {
+                wrapped.clone_from(other);
+            }
+        }
+        (keyring != *self).then(|| {
+            keyring.revision += 1;
+            keyring
+        })
+    }
+
     /// Whether this is `before` or grew out of it: no version of it is missing, another one or
     /// alive again.
     pub fn follows(&self, before: &Self) -> bool {

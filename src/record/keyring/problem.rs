@@ -11,8 +11,8 @@ pub fn corrupt(id: &KeyId) -> Failure {
         format!(
             "The stored master key {id} does not open to what it was: the record was changed, or \
              what stands between changes answers. It is not used. Check that nothing inspects TLS \
-             on the way, then restore the record from a backup: `tenant-kms keyring import`; see \
-             docs/backup.md."
+             on the way, then restore the record from a backup: `tenant-kms keyring import -f \
+             BACKUP.json --replace-damaged`; see docs/backup.md."
         ),
     )
 }
