@@ -12,7 +12,6 @@ use crate::api::TenantKms;
 use crate::clock::Moment;
 use crate::provider::TenantId;
 use crate::record::Record;
-use crate::record::keyring::Keyring;
 use crate::record::keyring::wrapping::Opened;
 use crate::record::store::{StoreError, Version};
 use crate::seal::Seal;
@@ -113,6 +112,7 @@ pub async fn put_in_force(
     {
         hold(ctx, id, entry, opened, proved.started);
     }
+    let_go(ctx, id, entry);
     entry.open.check.abandon();
     entry.open.survey.abandon();
     entry.open.rotation.abandon();
@@ -123,28 +123,31 @@ pub async fn put_in_force(
 }
 
 /// Keeps an opened master key, while its proof may be relied on and the tenant is not sealed.
-pub fn hold(ctx: &Context, id: &TenantId, entry: &Entry, opened: Opened, proof: Moment) {
+pub fn hold(ctx: &Context, id: &TenantId, entry: &mut Entry, opened: Opened, proof: Moment) {
     let now = ctx.clock.now();
-    let active = entry.tenant.keyring().and_then(Keyring::active);
+    entry.tenant.opens(&opened);
+    let keyring = entry.tenant.keyring();
     let serves = entry.tenant.seal().is_some_and(|seal| seal.may_serve(now));
     if let Some(applied) = entry.tenant.applied()
         && serves
-        && active.is_some_and(|one| one.id == opened.id)
+        && keyring.is_some_and(|keyring| opened.is_active_of(keyring))
     {
         ctx.keys
             .hold(id, opened, proof, applied.spec.timing().proof_ttl);
     }
 }
 
-/// A key that is not the active one of the record that was read is held no more: it may be erased.
-/// The active one is opened at once.
+/// A key that is not the active one of the record, or was opened by another key than wraps it there,
+/// is held no more. The active one is opened at once.
 fn let_go(ctx: &Context, id: &TenantId, entry: &mut Entry) {
     let now = ctx.clock.now();
-    let Some(held) = ctx.keys.id(id, now) else {
+    let fits = match entry.tenant.keyring() {
+        Some(keyring) => ctx.keys.is_active_of(id, keyring),
+        None => ctx.keys.id(id, now).map(|_| false),
+    };
+    let Some(fits) = fits else {
         return;
     };
-    let active = entry.tenant.keyring().and_then(Keyring::active);
-    let fits = active.is_some_and(|one| one.id.as_str() == held);
     let serves = entry.tenant.seal().is_some_and(|seal| seal.may_serve(now));
     if !fits || !serves {
         ctx.keys.wipe(id);
@@ -189,6 +192,7 @@ pub async fn put_on_record(
         info!(tenant = %id, why = ?rotation.why, key = %rotated.minted.id, "a new master key");
         hold(ctx, id, entry, rotated.opened, rotation.started);
     }
+    let_go(ctx, id, entry);
     Ok(())
 }
 

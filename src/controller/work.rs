@@ -32,7 +32,7 @@ impl Bound {
 }
 
 /// The active version, as a check needs it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Active {
     pub tenant_uid: String,
     pub locked: Option<(Kek, Locked)>,
@@ -108,8 +108,9 @@ pub async fn attempt(
             if keyring.kek.version == proved.kek_version {
                 (Change::None, Some(wrapping::open(new, uid, &locked).await?))
             } else {
-                let rewrapped = wrapping::rewrap(new, new, spec.provider, uid, keyring).await?;
-                (Change::Rewrap(rewrapped), None)
+                let (rewrapped, opened) =
+                    wrapping::rewrap(new, new, spec.provider, uid, keyring).await?;
+                (Change::Rewrap(rewrapped), opened)
             }
         }
         Some((keyring, _)) => {
@@ -117,7 +118,8 @@ pub async fn attempt(
             let old = ctx.providers.connect(id, before, true).await;
             let old = old.map_err(old_key)?;
             let rewrapped = wrapping::rewrap(old.as_ref(), new, spec.provider, uid, keyring).await;
-            (Change::Rewrap(rewrapped.map_err(old_key)?), None)
+            let (rewrapped, opened) = rewrapped.map_err(old_key)?;
+            (Change::Rewrap(rewrapped), opened)
         }
     };
     // Nobody's proof grows old meanwhile: the spec is not in force yet.
@@ -156,9 +158,19 @@ pub async fn rotate(
     let (kms, uid) = (kms.as_ref(), bound.tenant_uid.as_str());
     let proved = probe(kms, uid).await?;
     let keyring = bound.keyring.as_ref();
+    // One key wraps every live version: what another one wraps would not open.
+    if let Some((keyring, active)) = keyring.and_then(|one| Some((one, one.active()?)))
+        && keyring.kek.key_id != kms.key_id()
+    {
+        return Err(problem::corrupt(&active.id));
+    }
     let outdated = keyring.filter(|keyring| keyring.kek.version != proved.kek_version);
     let rewrapped = match outdated.filter(|keyring| keyring.active().is_some()) {
-        Some(keyring) => Some(wrapping::rewrap(kms, kms, spec.provider, uid, keyring).await?),
+        Some(keyring) => Some(
+            wrapping::rewrap(kms, kms, spec.provider, uid, keyring)
+                .await?
+                .0,
+        ),
         None => None,
     };
     let (minted, opened) = wrapping::mint(kms, uid).await?;

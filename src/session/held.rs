@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::clock::{Clock, Moment};
 use crate::provider::TenantId;
+use crate::record::keyring::Keyring;
 use crate::record::keyring::wrapping::Opened;
 
 /// How often keys whose proof has grown old are looked for.
@@ -64,6 +65,13 @@ impl Held {
         self.lock().is_empty()
     }
 
+    /// Whether what is held for `tenant` is the active key of `keyring`, opened by what wraps it
+    /// there; nothing when none is held.
+    pub fn is_active_of(&self, tenant: &TenantId, keyring: &Keyring) -> Option<bool> {
+        let keys = self.lock();
+        Some(keys.get(tenant)?.opened.is_active_of(keyring))
+    }
+
     /// The id of the key that is held for `tenant` on a proof that is still good.
     pub fn id(&self, tenant: &TenantId, now: Moment) -> Option<String> {
         let keys = self.lock();
@@ -83,6 +91,7 @@ pub async fn sweep(held: Arc<Held>, clock: Arc<dyn Clock>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::provider::Wrapped;
     use crate::record::keyring::{KeyId, MasterKey};
 
     fn at(boot: u64, wall: u64) -> Moment {
@@ -97,6 +106,11 @@ mod tests {
         let opened = Opened {
             id: KeyId::random().expect("random"),
             key: MasterKey::random().expect("random"),
+            key_id: "key".to_owned(),
+            wrapped: Wrapped {
+                ciphertext: Vec::new(),
+                kek_version: "1".to_owned(),
+            },
         };
         held.hold(&tenant, opened, at(10, 10), Duration::from_mins(1));
         (held, tenant)

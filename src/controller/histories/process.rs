@@ -285,6 +285,10 @@ impl Process {
         let id = self.ctx.keys.id(&tenant(), now).expect("held on no proof");
         let live = live_ids(known.keyring());
         assert!(live.contains(&id), "a key is held that is not live");
+        let proved = known
+            .keyring()
+            .and_then(|keyring| self.ctx.keys.is_active_of(&tenant(), keyring));
+        assert_eq!(proved, Some(true), "held on a proof of another key");
         self.check_age(
             &id,
             known.in_force().map(|spec| spec.timing().proof_ttl),

@@ -16,6 +16,7 @@ use super::requests::{self, Asked};
 use crate::api::{Effective, HandledRequests, TenantKms, TenantKmsSpec, TenantKmsStatus};
 use crate::clock::Moment;
 use crate::provider::{Failure, TenantId};
+use crate::record::keyring::wrapping::Opened;
 use crate::record::store::Version;
 use crate::record::{Applied, Record};
 use crate::seal::{self, Seal, State, Transition};
@@ -39,6 +40,8 @@ pub struct Tenant {
     pub stored: Option<Stored>,
     /// Something else may be stored by now; until it is read, `stored` is what is known.
     pub stale: bool,
+    /// This process opened the active master key from what `stored` has.
+    opened: bool,
     pub unusable: Option<Failure>,
     seal: Option<Seal>,
     epochs: Epochs,
@@ -63,6 +66,7 @@ impl Tenant {
             object_uid,
             stored: None,
             stale: false,
+            opened: false,
             unusable: None,
             seal: None,
             epochs: Epochs::default(),
@@ -90,7 +94,19 @@ impl Tenant {
             self.replace_seal(applied.map(|spec| Seal::new(timing(&spec), now)));
         }
         self.epochs.seen(stored.record.seal_epoch);
+        self.store(stored);
+    }
+
+    fn store(&mut self, stored: Stored) {
+        let before = self.active().filter(|_| self.opened);
         self.stored = Some(stored);
+        self.opened = before.is_some() && before == self.active();
+    }
+
+    /// A master key was opened: what is known here is right, if it is its active one.
+    pub fn opens(&mut self, opened: &Opened) {
+        let fits = |keyring| opened.is_active_of(keyring);
+        self.opened |= self.keyring().is_some_and(fits);
     }
 
     /// The stored record cannot be used: nothing is known and nothing is tried.
@@ -98,6 +114,7 @@ impl Tenant {
         self.unusable = Some(failure);
         self.stale = false;
         self.stored = None;
+        self.opened = false;
         self.replace_seal(None);
         self.candidate = None;
         self.proved = None;
@@ -300,7 +317,7 @@ impl Tenant {
         self.upkeep
             .another_spec(tried.reading.clone(), &tried.success.kek_version, now);
         self.last_success = Some((tried.success.clone(), proved.started.timestamp()));
-        self.stored = Some(stored);
+        self.store(stored);
         self.candidate = None;
         self.candidate_failure = None;
         self.proved = None;

@@ -127,9 +127,11 @@ impl Tenant {
     /// place, or it is gone. Master keys of a running tenant are not lost by that.
     pub fn outlives(&self, read: Option<&Record>, namespace_uid: &str) -> Option<Record> {
         let known = &self.stored.as_ref()?.record;
-        // A backup that is to mend what does not open is taken, however old.
+        // A backup that is to mend what does not open is taken, however old; not when it did open
+        // here, as a key service that lies is no reason to lose what is known.
         let failure = self.seal.as_ref().and_then(Seal::last_failure);
         let corrupt = failure.is_some_and(|(one, _)| one.reason == Reason::KeyringCorrupt);
+        let corrupt = corrupt && !self.opened;
         let revision = |record: &Record| record.keyring.as_ref().map_or(0, |one| one.revision);
         let newer = match read {
             Some(read) => {

@@ -162,8 +162,10 @@ async fn moving_to_another_key_carries_every_live_version_or_none() {
     let (old, new) = (Drawer::new("v1"), Drawer::new("w1"));
     let two = rotated(&old, &first(&old).await).await;
     let azure = ProviderKind::Azure;
-    let mut moved = rewrap(&old, &new, azure, UID, &two).await.expect("moved");
+    let (mut moved, opened) = rewrap(&old, &new, azure, UID, &two).await.expect("moved");
     let after = two.rewrap(&moved);
+    let opened = opened.expect("the active one");
+    assert!(opened.is_active_of(&after) && !opened.is_active_of(&two));
     assert_eq!(after.kek, kek("w1"));
     for version in after.live() {
         let locked = after.locked(version).expect("live");
