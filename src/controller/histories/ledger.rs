@@ -138,7 +138,8 @@ impl Ledger {
             old.is_some_and(|old| old.active().is_some() && old.kek.key_id != keyring.kek.key_id);
         let recreated = former.is_some() && former != object(after);
         let place = |one: &Keyring| (object(after), one.kek.key_id.clone(), one.revision);
-        let owned = old.is_some_and(|old| self.owned.contains(&place(old)));
+        let owned = [old, Some(keyring)].into_iter().flatten();
+        let owned = owned.map(place).any(|one| self.owned.contains(&one));
         assert!(
             !(moved && recreated) || owned,
             "a re-created object moved the keys"
