@@ -76,9 +76,11 @@ async fn the_operator_is_started_with_what_is_there_on_purpose() -> Result<()> {
     let log = operator.log();
     let expected = format!(
         "args: operator --config {} --records-namespace {ns}-records --watch-namespaces {ns} \
-         --installation {ns} --secret-env-dir {} --metrics-listen 127.0.0.1:0 --log-format text",
+         --installation {ns} --secret-env-dir {} --local-kek-dir {} \
+         --metrics-listen 127.0.0.1:0 --log-format text",
         env.config.display(),
         env.secret_dir.display(),
+        env.kek_dir.display(),
         ns = env.namespace,
     );
     assert!(log.contains(&expected), "{log}");
