@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::context::Context;
 use super::tenant::{Checked, Rotated, Rotation, Surveyed, Tried};
 use super::work::{self, Active, Bound};
-use crate::api::{Reason, TenantKmsSpec};
+use crate::api::{ProviderKind, Reason, TenantKmsSpec};
 use crate::clock::Moment;
 use crate::provider::{Failure, TenantId};
 use crate::seal;
@@ -138,14 +138,9 @@ impl Launch<'_> {
         attempt: seal::Attempt,
     ) {
         let (ctx, id) = (self.ctx.clone(), self.id.clone());
-        let fresh = attempt.fresh_token;
-        let deadline = attempt.deadline;
         let work = async move {
-            let timer = ctx.metrics.attempt_started(spec.provider);
-            let check = work::check(&ctx, &id, &spec, &active, fresh);
-            let result = within(deadline, check).await;
-            timer.ended(result.as_ref().err());
-            result
+            let check = work::check(&ctx, &id, &spec, &active, attempt.fresh_token);
+            measured(&ctx, spec.provider, attempt.deadline, check).await
         };
         self.launch(slot, permit, attempt, work);
     }
@@ -162,11 +157,8 @@ impl Launch<'_> {
         let (ctx, id, spec) = (self.ctx.clone(), self.id.clone(), trial.spec.clone());
         let deadline = patience(&bound);
         let work = async move {
-            let timer = ctx.metrics.attempt_started(spec.provider);
             let trial = work::attempt(&ctx, &id, &spec, before.as_ref(), &bound);
-            let result = within(deadline, trial).await;
-            timer.ended(result.as_ref().err());
-            result
+            measured(&ctx, spec.provider, deadline, trial).await
         };
         self.launch(slot, permit, trial, work);
     }
@@ -223,6 +215,19 @@ impl Launch<'_> {
         });
         *slot = Slot(Some(Open { what, answer, task }));
     }
+}
+
+/// An attempt that proves a spec: with its deadline, and counted.
+async fn measured<S>(
+    ctx: &Context,
+    provider: ProviderKind,
+    deadline: Duration,
+    work: impl Future<Output = Result<S, Failure>> + Send,
+) -> Result<S, Failure> {
+    let timer = ctx.metrics.attempt_started(provider);
+    let result = within(deadline, work).await;
+    timer.ended(result.as_ref().err());
+    result
 }
 
 async fn within<S>(

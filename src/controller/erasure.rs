@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::ResourceExt;
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::json;
@@ -12,9 +13,8 @@ use tracing::{info, warn};
 
 use super::context::{Context, lock};
 use super::outcome::ReconcileError;
-use super::report;
 use super::writes::merge_patch;
-use crate::api::{DeletionPolicy, TenantKms};
+use crate::api::{DeletionPolicy, Phase, Reason, TenantKms, TenantKmsStatus};
 use crate::provider::TenantId;
 use crate::record::keyring::{KeyId, Keyring};
 use crate::record::store::StoreError;
@@ -24,6 +24,7 @@ const CONFIRM: &str = "tenantkms.dev/confirm-erase";
 /// How long the deletion can be called off.
 pub const GRACE: SignedDuration = SignedDuration::from_hours(7 * 24);
 const LOOK_AGAIN: Duration = Duration::from_hours(1);
+const FALSE: &str = "False";
 const DEADLINE: Duration = Duration::from_secs(4);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,7 +166,7 @@ async fn tell(ctx: &Context, object: &TenantKms, end: Timestamp) -> Result<(), R
     };
     let generation = object.metadata.generation.unwrap_or_default();
     let now = ctx.clock.now().timestamp();
-    let status = report::erasing(observed, generation, end, now);
+    let status = self::status(observed, generation, end, now);
     let (from, to) = (json!({ "status": observed }), json!({ "status": &status }));
     let Some(patch) = merge_patch(&from, &to) else {
         return Ok(());
@@ -174,11 +175,47 @@ async fn tell(ctx: &Context, object: &TenantKms, end: Timestamp) -> Result<(), R
     super::status::write(ctx, object, &patch).await
 }
 
+/// The status of a deleted object whose master keys are erased at `end`.
+fn status(
+    observed: &TenantKmsStatus,
+    generation: i64,
+    end: Timestamp,
+    now: Timestamp,
+) -> TenantKmsStatus {
+    let message = format!(
+        "This object was deleted, and its master keys are destroyed for ever at {end}. To keep \
+         them: `kubectl annotate tkms '<name>' tenantkms.dev/confirm-erase-`."
+    );
+    let said = |type_: &str| Condition {
+        type_: type_.to_owned(),
+        status: FALSE.to_owned(),
+        reason: Reason::Erasing.name().to_owned(),
+        message: message.clone(),
+        observed_generation: Some(generation),
+        last_transition_time: observed
+            .conditions
+            .iter()
+            .find(|one| one.type_ == type_ && one.status == FALSE)
+            .map_or(Time(now), |one| one.last_transition_time.clone()),
+    };
+    let stays = |one: &&Condition| {
+        !["Ready", "Active", "Reconciling", "Stalled"].contains(&one.type_.as_str())
+    };
+    let others = observed.conditions.iter().filter(stays).cloned();
+    TenantKmsStatus {
+        phase: Some(Phase::Suspended),
+        conditions: [said("Ready"), said("Active")]
+            .into_iter()
+            .chain(others)
+            .collect(),
+        ..observed.clone()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::api::{ProviderKind, TenantKmsSpec};
-    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
     const ID: &str = "00112233445566778899aabbccddeeff";
 

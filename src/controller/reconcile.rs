@@ -353,10 +353,10 @@ fn begin(ctx: &Arc<Context>, id: &TenantId, entry: &mut Entry) {
     }
     if !entry.open.survey.is_open()
         && entry.tenant.wants_survey(now)
-        && let Some((spec, bound)) = entry.tenant.in_force().zip(entry.tenant.bound())
+        && let Some((spec, basis)) = entry.tenant.in_force().zip(entry.tenant.basis())
         && let Some(permit) = launch().permit()
     {
-        let uid = bound.tenant_uid;
+        let uid = basis.tenant_uid;
         launch().survey(&mut entry.open.survey, permit, spec, uid);
     }
     if !entry.open.rotation.is_open()

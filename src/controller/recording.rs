@@ -74,9 +74,10 @@ pub async fn put_in_force(
     id: &TenantId,
     entry: &mut Entry,
 ) -> Result<(), ReconcileError> {
-    let (Some(proved), Some(stored)) = (&entry.tenant.proved, entry.tenant.stored.clone()) else {
+    let (Some(proved), Some(stored)) = (&entry.tenant.proved, &entry.tenant.stored) else {
         return Ok(());
     };
+    let version = stored.version.clone();
     let now = ctx.clock.now();
     // It could not be recorded for so long that the key has to be proved again; or the keyring has
     // changed meanwhile.
@@ -98,7 +99,7 @@ pub async fn put_in_force(
         entry.tenant.refuse_proved(failure, now, (ctx.jitter)());
         return Ok(());
     }
-    let version = save(ctx, id, entry, &record, &stored).await?;
+    let version = save(ctx, id, entry, &record, &version).await?;
     settle(ctx, id, &record);
     let Some(proved) = entry.tenant.proved.take() else {
         return Ok(());
@@ -141,11 +142,7 @@ pub fn hold(ctx: &Context, id: &TenantId, entry: &mut Entry, opened: Opened, pro
 /// is held no more. The active one is opened at once.
 fn let_go(ctx: &Context, id: &TenantId, entry: &mut Entry) {
     let now = ctx.clock.now();
-    let fits = match entry.tenant.keyring() {
-        Some(keyring) => ctx.keys.is_active_of(id, keyring),
-        None => ctx.keys.id(id, now).map(|_| false),
-    };
-    let Some(fits) = fits else {
+    let Some(fits) = ctx.keys.is_active_of(id, entry.tenant.keyring()) else {
         return;
     };
     let serves = entry.tenant.seal().is_some_and(|seal| seal.may_serve(now));
@@ -174,18 +171,15 @@ pub async fn put_on_record(
     let Some(wanted) = entry.tenant.wanted_record(now, (ctx.jitter)()) else {
         return Ok(());
     };
-    let Some(stored) = entry
-        .tenant
-        .stored
-        .clone()
-        .filter(|old| old.record != wanted)
-    else {
+    let stored = entry.tenant.stored.as_ref();
+    let Some(stored) = stored.filter(|old| old.record != wanted) else {
         return Ok(());
     };
+    let version = stored.version.clone();
     if !ctx.may_write(now) {
         return Err(ReconcileError::NotHolder);
     }
-    let version = save(ctx, id, entry, &wanted, &stored).await?;
+    let version = save(ctx, id, entry, &wanted, &version).await?;
     let record = wanted;
     let made = entry.tenant.recorded(Stored { record, version }, now);
     if let Some((rotation, rotated)) = made {
@@ -202,9 +196,9 @@ async fn save(
     id: &TenantId,
     entry: &mut Entry,
     record: &Record,
-    stored: &Stored,
+    read: &Version,
 ) -> Result<Version, ReconcileError> {
-    let saved = ctx.records.save(id, record, Some(&stored.version)).await;
+    let saved = ctx.records.save(id, record, Some(read)).await;
     entry.tenant.stale = saved.is_err();
     Ok(saved?)
 }

@@ -281,43 +281,6 @@ pub fn report(view: &View<'_>, reported: Option<&TenantKmsStatus>) -> TenantKmsS
     status
 }
 
-/// The status of a deleted object whose master keys are erased at `end`.
-pub fn erasing(
-    observed: &TenantKmsStatus,
-    generation: i64,
-    end: Timestamp,
-    now: Timestamp,
-) -> TenantKmsStatus {
-    let message = format!(
-        "This object was deleted, and its master keys are destroyed for ever at {end}. To keep \
-         them: `kubectl annotate tkms '<name>' tenantkms.dev/confirm-erase-`."
-    );
-    let said = |type_: &str| Condition {
-        type_: type_.to_owned(),
-        status: Is::False.name().to_owned(),
-        reason: Reason::Erasing.name().to_owned(),
-        message: message.clone(),
-        observed_generation: Some(generation),
-        last_transition_time: observed
-            .conditions
-            .iter()
-            .find(|one| one.type_ == type_ && one.status == Is::False.name())
-            .map_or(Time(now), |one| one.last_transition_time.clone()),
-    };
-    let stays = |one: &&Condition| {
-        !["Ready", "Active", "Reconciling", "Stalled"].contains(&one.type_.as_str())
-    };
-    let others = observed.conditions.iter().filter(stays).cloned();
-    TenantKmsStatus {
-        phase: Some(Phase::Suspended),
-        conditions: [said("Ready"), said("Active")]
-            .into_iter()
-            .chain(others)
-            .collect(),
-        ..observed.clone()
-    }
-}
-
 /// The newest ones, newest first.
 fn master_keys(keyring: &Keyring) -> Vec<MasterKeyStatus> {
     let newest = keyring.versions.iter().rev().take(NEWEST);

@@ -18,17 +18,8 @@ const BRIEFLY: Duration = Duration::from_secs(2);
 /// Whose keys, and what is on record of them.
 #[derive(Clone, Debug)]
 pub struct Bound {
-    pub tenant_uid: String,
+    pub basis: Basis,
     pub keyring: Option<Keyring>,
-}
-
-impl Bound {
-    pub fn basis(&self) -> Basis {
-        Basis {
-            tenant_uid: self.tenant_uid.clone(),
-            revision: self.keyring.as_ref().map_or(0, |one| one.revision),
-        }
-    }
 }
 
 /// The active version, as a check needs it.
@@ -90,7 +81,7 @@ pub async fn attempt(
         let checked = ctx.check_claim(id, key).await;
         checked.map_err(|_| conflict(&ctx.records_namespace, key))?;
     }
-    let uid = bound.tenant_uid.as_str();
+    let uid = bound.basis.tenant_uid.as_str();
     let proved = probe(new, uid).await?;
     let keyring = bound.keyring.as_ref();
     let active = keyring.and_then(|one| Some((one, one.locked(one.active()?)?)));
@@ -128,7 +119,7 @@ pub async fn attempt(
         success: success(new, &proved.kek_version),
         claim,
         reading,
-        basis: bound.basis(),
+        basis: bound.basis.clone(),
         change,
         opened,
     })
@@ -155,7 +146,7 @@ pub async fn rotate(
     bound: &Bound,
 ) -> Result<Rotated, Failure> {
     let kms = ctx.providers.connect(id, spec, false).await?;
-    let (kms, uid) = (kms.as_ref(), bound.tenant_uid.as_str());
+    let (kms, uid) = (kms.as_ref(), bound.basis.tenant_uid.as_str());
     let proved = probe(kms, uid).await?;
     let keyring = bound.keyring.as_ref();
     // One key wraps every live version: what another one wraps would not open.
@@ -166,11 +157,10 @@ pub async fn rotate(
     }
     let outdated = keyring.filter(|keyring| keyring.kek.version != proved.kek_version);
     let rewrapped = match outdated.filter(|keyring| keyring.active().is_some()) {
-        Some(keyring) => Some(
-            wrapping::rewrap(kms, kms, spec.provider, uid, keyring)
-                .await?
-                .0,
-        ),
+        Some(keyring) => {
+            let (rewrapped, _) = wrapping::rewrap(kms, kms, spec.provider, uid, keyring).await?;
+            Some(rewrapped)
+        }
         None => None,
     };
     let (minted, opened) = wrapping::mint(kms, uid).await?;

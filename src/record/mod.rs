@@ -78,6 +78,11 @@ impl Record {
         })
     }
 
+    /// Of its keyring; 0 where there is none.
+    pub fn revision(&self) -> u64 {
+        self.keyring.as_ref().map_or(0, |keyring| keyring.revision)
+    }
+
     /// The same record with these master keys.
     #[must_use]
     pub fn with_keyring(self, keyring: Keyring) -> Self {

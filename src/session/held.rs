@@ -67,9 +67,10 @@ impl Held {
 
     /// Whether what is held for `tenant` is the active key of `keyring`, opened by what wraps it
     /// there; nothing when none is held.
-    pub fn is_active_of(&self, tenant: &TenantId, keyring: &Keyring) -> Option<bool> {
+    pub fn is_active_of(&self, tenant: &TenantId, keyring: Option<&Keyring>) -> Option<bool> {
         let keys = self.lock();
-        Some(keys.get(tenant)?.opened.is_active_of(keyring))
+        let held = &keys.get(tenant)?.opened;
+        Some(keyring.is_some_and(|keyring| held.is_active_of(keyring)))
     }
 
     /// The id of the key that is held for `tenant` on a proof that is still good.
@@ -82,8 +83,9 @@ impl Held {
 
 /// Sweeps until the process ends, whatever else stands still.
 pub async fn sweep(held: Arc<Held>, clock: Arc<dyn Clock>) {
+    let mut ticks = tokio::time::interval(SWEEP);
     loop {
-        tokio::time::sleep(SWEEP).await;
+        ticks.tick().await;
         held.sweep(clock.now());
     }
 }

@@ -1,33 +1,26 @@
 //! `tenant-kms keyring adopt NAME -n NS`: binds a record to the namespace that stands where the record's
 //! own was deleted. Changes that one value and nothing else.
 
-use super::place::{Place, Problem, Records};
-use crate::provider::TenantId;
+use super::place::{Named, Place, Problem};
 use crate::record::Record;
 
 /// Let this namespace have the record of its deleted forerunner
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The name of the TenantKms
-    name: String,
-    #[arg(short, long, default_value = "default")]
-    namespace: String,
     #[command(flatten)]
-    records: Records,
+    named: Named,
 }
 
 pub async fn run(args: Args) -> Result<(), Problem> {
-    let place = Place::of(TenantId::new(args.namespace, args.name), args.records).await?;
+    let place = Place::named(args.named).await?;
     let namespace_uid = place.namespace_uid().await?;
     let (tenant, records) = (&place.tenant, &place.records_namespace);
-    let Some((bytes, version)) = place.stored().await? else {
+    let Some((record, version)) = place.record().await? else {
         return Err(Problem(format!(
             "There is no record of {tenant} in namespace '{records}' that could be adopted; keys \
              from a backup are put on record by: tenant-kms keyring import --file '<file>'"
         )));
     };
-    let record = Record::read(&bytes, tenant)
-        .map_err(|unusable| Problem(unusable.failure(records, &place.secret()).message))?;
     if record.namespace_uid == namespace_uid {
         return Err(Problem(format!(
             "The record of {tenant} belongs to this namespace already: nothing was changed."

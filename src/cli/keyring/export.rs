@@ -8,19 +8,14 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 use super::document::Document;
-use super::place::{Place, Problem, Records};
+use super::place::{Named, Place, Problem};
 use crate::provider::TenantId;
-use crate::record::Record;
 
 /// Export a tenant's master keys, wrapped by the customer's key
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The name of the TenantKms
-    name: String,
-    #[arg(short, long, default_value = "default")]
-    namespace: String,
     #[command(flatten)]
-    records: Records,
+    named: Named,
     /// Where to write (mode 0600); standard output when absent
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -30,9 +25,9 @@ pub struct Args {
 }
 
 pub async fn run(args: Args) -> Result<(), Problem> {
-    let place = Place::of(TenantId::new(args.namespace, args.name), args.records).await?;
+    let place = Place::named(args.named).await?;
     let (secret, namespace) = (place.secret(), &place.records_namespace);
-    let Some((bytes, _)) = place.stored().await? else {
+    let Some((record, _)) = place.record().await? else {
         return Err(Problem(format!(
             "There is no record of {} in namespace '{namespace}' (Secret '{secret}'). Check names \
              and --records-namespace: kubectl get secrets --namespace '{namespace}' --label-columns \
@@ -40,8 +35,6 @@ pub async fn run(args: Args) -> Result<(), Problem> {
             place.tenant
         )));
     };
-    let record = Record::read(&bytes, &place.tenant)
-        .map_err(|unusable| Problem(unusable.failure(namespace, &secret).message))?;
     let document = Document::of(&record, Timestamp::now()).ok_or_else(|| {
         let TenantId { namespace, name } = &place.tenant;
         Problem(format!(

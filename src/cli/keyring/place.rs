@@ -38,6 +38,17 @@ pub struct Records {
     pub records_namespace: String,
 }
 
+/// A tenant, and where it is on record.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Named {
+    /// The name of the TenantKms
+    name: String,
+    #[arg(short, long, default_value = "default")]
+    namespace: String,
+    #[command(flatten)]
+    records: Records,
+}
+
 /// One tenant's place on record.
 pub struct Place {
     pub tenant: TenantId,
@@ -47,6 +58,11 @@ pub struct Place {
 }
 
 impl Place {
+    pub async fn named(named: Named) -> Result<Self, Problem> {
+        let tenant = TenantId::new(named.namespace, named.name);
+        Self::of(tenant, named.records).await
+    }
+
     /// Speaks to the API server of the caller's kubeconfig.
     pub async fn of(tenant: TenantId, records: Records) -> Result<Self, Problem> {
         let Records { records_namespace } = records;
@@ -89,6 +105,18 @@ impl Place {
 
     pub async fn stored(&self) -> Result<Option<(Vec<u8>, Version)>, Problem> {
         self.store.stored(&self.tenant).await.map_err(|e| told(&e))
+    }
+
+    /// The record, if there is one; a problem when it cannot be used.
+    pub async fn record(&self) -> Result<Option<(Record, Version)>, Problem> {
+        let Some((bytes, version)) = self.stored().await? else {
+            return Ok(None);
+        };
+        let record = Record::read(&bytes, &self.tenant).map_err(|unusable| {
+            let failure = unusable.failure(&self.records_namespace, &self.secret());
+            Problem(failure.message)
+        })?;
+        Ok(Some((record, version)))
     }
 
     /// Writes the record in the place of exactly what was read. `why` is what a person would write

@@ -247,13 +247,14 @@ fn bytes_that_do_not_open_are_mended_from_an_older_file_when_a_person_says_so() 
 /// The same versions under another key.
 fn moved(keyring: &Keyring) -> Keyring {
     let wrapped = |version: &Version| (version.id.clone(), ByteString(vec![9; 256]));
-    keyring.rewrap(&Rewrapped {
+    let rewrapped = Rewrapped {
         kek: Kek {
             key_id: "https://acme-kv.vault.azure.net/keys/other".to_owned(),
             ..keyring.kek.clone()
         },
         wrapped: keyring.live().map(wrapped).collect(),
-    })
+    };
+    keyring.rewrap(&rewrapped).expect("complete")
 }
 
 #[test]

@@ -285,9 +285,7 @@ impl Process {
         let id = self.ctx.keys.id(&tenant(), now).expect("held on no proof");
         let live = live_ids(known.keyring());
         assert!(live.contains(&id), "a key is held that is not live");
-        let proved = known
-            .keyring()
-            .and_then(|keyring| self.ctx.keys.is_active_of(&tenant(), keyring));
+        let proved = self.ctx.keys.is_active_of(&tenant(), known.keyring());
         assert_eq!(proved, Some(true), "held on a proof of another key");
         self.check_age(
             &id,

@@ -4,6 +4,7 @@
 use crate::api::TenantKmsSpec;
 use crate::clock::Moment;
 use crate::provider::{Attributes, Failure, Proved as Probed};
+use crate::record::Record;
 use crate::record::keyring::wrapping::Opened;
 use crate::record::keyring::{Kek, Locked, Rewrapped};
 
@@ -13,6 +14,15 @@ pub struct Basis {
     pub tenant_uid: String,
     /// 0 where there was no keyring.
     pub revision: u64,
+}
+
+impl Basis {
+    pub fn of(record: &Record) -> Self {
+        Self {
+            tenant_uid: record.tenant_uid.clone(),
+            revision: record.revision(),
+        }
+    }
 }
 
 /// How the key was reached.

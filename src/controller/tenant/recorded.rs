@@ -77,14 +77,14 @@ impl Tenant {
     pub fn bound(&self) -> Option<Bound> {
         let record = &self.stored.as_ref()?.record;
         Some(Bound {
-            tenant_uid: record.tenant_uid.clone(),
+            basis: Basis::of(record),
             keyring: record.keyring.clone(),
         })
     }
 
     /// What a change made now is made for.
-    pub(super) fn basis(&self) -> Option<Basis> {
-        self.bound().map(|bound| bound.basis())
+    pub fn basis(&self) -> Option<Basis> {
+        Some(Basis::of(&self.stored.as_ref()?.record))
     }
 
     /// The wanted record is stored. Gives a key that was made for it and is active now.
@@ -115,7 +115,7 @@ impl Tenant {
                 let (kek, minted) = (kek.clone(), minted.clone());
                 Some(Keyring::begin(before, kek, minted, now.timestamp()))
             }
-            Change::Rewrap(rewrapped) => Some(before?.rewrap(rewrapped)),
+            Change::Rewrap(rewrapped) => Some(before?.rewrap(rewrapped)?),
         };
         Some(match keyring {
             Some(keyring) => record.with_keyring(keyring),
@@ -132,12 +132,13 @@ impl Tenant {
         let failure = self.seal.as_ref().and_then(Seal::last_failure);
         let corrupt = failure.is_some_and(|(one, _)| one.reason == Reason::KeyringCorrupt);
         let corrupt = corrupt && !self.opened;
-        let revision = |record: &Record| record.keyring.as_ref().map_or(0, |one| one.revision);
         let newer = match read {
             Some(read) => {
-                !corrupt && read.tenant_uid == known.tenant_uid && revision(read) < revision(known)
+                !corrupt
+                    && read.tenant_uid == known.tenant_uid
+                    && read.revision() < known.revision()
             }
-            None => known.namespace_uid == namespace_uid && revision(known) > 0,
+            None => known.namespace_uid == namespace_uid && known.keyring.is_some(),
         };
         newer.then(|| Record {
             seal_epoch: read.map_or(0, |read| read.seal_epoch).max(known.seal_epoch),

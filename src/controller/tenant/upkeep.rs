@@ -166,53 +166,47 @@ impl Tenant {
 
     /// The rotation that is due now.
     pub fn rotation_due(&self, now: Moment) -> Option<Rotation> {
-        let waits = |from: Moment| from.boot > now.boot;
-        if !self.may_change(now)
-            || self.upkeep.ready.is_some()
-            || self.upkeep.not_before.is_some_and(waits)
-        {
-            return None;
-        }
+        let (why, _) = self.rotation(now).filter(|(_, wait)| wait.is_zero())?;
         Some(Rotation {
-            why: self.why_rotate(now)?,
+            why,
             asked: self.upkeep.asked.clone(),
             started: now,
             basis: self.basis()?,
         })
     }
 
-    fn why_rotate(&self, now: Moment) -> Option<Why> {
+    /// How long until a rotation is due by time alone; nothing while none may be made.
+    pub fn next_rotation(&self, now: Moment) -> Option<Duration> {
+        self.rotation(now).map(|(_, wait)| wait)
+    }
+
+    /// The next rotation that is foreseen, and how long until it is due.
+    fn rotation(&self, now: Moment) -> Option<(Why, Duration)> {
+        if !self.may_change(now) || self.upkeep.ready.is_some() {
+            return None;
+        }
+        let (why, wait) = self.reason_to_rotate(now)?;
+        let held_back = self.upkeep.not_before.map(|at| super::until(at, now));
+        Some((why, wait.max(held_back.unwrap_or_default())))
+    }
+
+    fn reason_to_rotate(&self, now: Moment) -> Option<(Why, Duration)> {
         let Some((keyring, active)) = self.keyring().and_then(|one| Some((one, one.active()?)))
         else {
-            return Some(Why::First);
+            return Some((Why::First, Duration::ZERO));
         };
         let new_kek = |version: &String| *version != keyring.kek.version;
         if self.upkeep.kek_version.as_ref().is_some_and(new_kek) {
-            return Some(Why::NewKek);
+            return Some((Why::NewKek, Duration::ZERO));
         }
         let age = now.timestamp().duration_since(active.created);
-        let age = Duration::try_from(age).unwrap_or_default();
-        let asked = self.upkeep.asked.as_ref();
-        let done = self.handled().rotate_requested_at.as_ref();
-        if asked.is_some() && asked != done && age >= HOURLY {
-            return Some(Why::Asked);
-        }
-        let old = self.upkeep.age.is_some_and(|most| age >= most);
-        old.then_some(Why::Age)
-    }
-
-    /// How long until a rotation could become due by time alone.
-    pub fn next_rotation(&self, now: Moment) -> Option<Duration> {
-        let active = self.keyring().and_then(Keyring::active)?;
-        let age = now.timestamp().duration_since(active.created);
-        let age = Duration::try_from(age).unwrap_or_default();
+        let left =
+            |most: Duration| most.saturating_sub(Duration::try_from(age).unwrap_or_default());
         let done = self.handled().rotate_requested_at.as_ref();
         let asked = self.upkeep.asked.as_ref().filter(|one| Some(*one) != done);
-        let by_request = asked.map(|_| HOURLY.saturating_sub(age));
-        let by_age = self.upkeep.age.map(|most| most.saturating_sub(age));
-        let retry = self.upkeep.not_before.map(|at| super::until(at, now));
-        let wait = by_request.into_iter().chain(by_age).min()?;
-        Some(retry.map_or(wait, |retry| retry.max(wait)))
+        let asked = asked.map(|_| (Why::Asked, left(HOURLY)));
+        let aged = self.upkeep.age.map(|most| (Why::Age, left(most)));
+        asked.into_iter().chain(aged).min_by_key(|(_, wait)| *wait)
     }
 
     /// Takes what a rotation made. It counts when it is on record.
@@ -296,7 +290,7 @@ impl Tenant {
         }
         // No room for another version; a new version of the customer's key needs none.
         let rewrapped = before.zip(rotated.rewrapped.as_ref());
-        let rewrapped = rewrapped.map(|(keyring, new)| keyring.rewrap(new));
+        let rewrapped = rewrapped.and_then(|(keyring, new)| keyring.rewrap(new));
         self.upkeep.ready = None;
         self.postpone(problem::full(), now, jitter);
         match rewrapped {
@@ -318,3 +312,7 @@ impl Tenant {
         Some(ready)
     }
 }
+
+#[cfg(test)]
+#[path = "upkeep_tests.rs"]
+mod tests;

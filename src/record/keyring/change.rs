@@ -8,10 +8,14 @@ use k8s_openapi::ByteString;
 
 use super::{Kek, Key, KeyId, Keyring, Locked, MOST_LIVE, Version};
 
-/// There are as many live versions as may be.
+/// Why a keyring is not rotated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the keyring has {MOST_LIVE} live versions")]
-pub struct Full;
+pub enum Unfit {
+    #[error("the keyring has {MOST_LIVE} live versions")]
+    Full,
+    #[error("a live version was not wrapped again")]
+    Incomplete,
+}
 
 /// Every live version, wrapped by another version of the key or by another key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,58 +52,60 @@ impl Keyring {
         rewrapped: Option<&Rewrapped>,
         minted: Locked,
         now: Timestamp,
-    ) -> Result<Self, Full> {
+    ) -> Result<Self, Unfit> {
         if self.live().count() >= MOST_LIVE {
-            return Err(Full);
+            return Err(Unfit::Full);
         }
-        let mut keyring = self.clone();
-        keyring.revision += 1;
-        if let Some(rewrapped) = rewrapped {
-            keyring.put(rewrapped);
-        }
+        let mut keyring = match rewrapped {
+            Some(rewrapped) => self.rewrap(rewrapped).ok_or(Unfit::Incomplete)?,
+            None => Self {
+                revision: self.revision + 1,
+                ..self.clone()
+            },
+        };
         keyring.activate(minted, now);
         Ok(keyring)
     }
 
-    /// The same master keys under another key or another version of it.
-    #[must_use]
-    pub fn rewrap(&self, rewrapped: &Rewrapped) -> Self {
+    /// The same master keys under another key or another version of it; none when a live version
+    /// has no new bytes, and would be lost.
+    pub fn rewrap(&self, rewrapped: &Rewrapped) -> Option<Self> {
         let mut keyring = self.clone();
         keyring.revision += 1;
-        keyring.put(rewrapped);
-        keyring
+        keyring.kek = rewrapped.kek.clone();
+        for version in &mut keyring.versions {
+            if let Key::Active { wrapped } | Key::Retired { wrapped, .. } = &mut version.key {
+                wrapped.clone_from(rewrapped.wrapped.get(&version.id)?);
+            }
+        }
+        Some(keyring)
     }
 
     /// Destroys versions for ever. Ids that are not here, or erased already, change nothing.
     pub fn erase(&self, ids: &[String], now: Timestamp) -> Erasure {
-        let asked = |version: &Version| ids.iter().any(|id| id == version.id.as_str());
-        let mut keyring = self.clone();
-        let mut active = None;
-        for version in keyring.versions.iter_mut().filter(|one| asked(one)) {
-            match version.key {
-                Key::Active { .. } => active = Some(version.id.clone()),
-                Key::Retired { .. } => version.key = Key::Erased { erased: now },
-                Key::Erased { .. } => {}
-            }
-        }
-        let changed = (keyring != *self).then(|| {
-            keyring.revision += 1;
-            keyring
-        });
+        let asked = |version: &&Version| ids.iter().any(|id| id == version.id.as_str());
+        let active = self.active().filter(asked).map(|one| one.id.clone());
+        let retired = |one: &Version| matches!(one.key, Key::Retired { .. });
+        let erase = |one: &Version| retired(one) && asked(&one);
+        let changed = self
+            .versions
+            .iter()
+            .any(erase)
+            .then(|| self.without(erase, now));
         Erasure { changed, active }
     }
 
     /// Destroys everything.
     #[must_use]
     pub fn erase_all(&self, now: Timestamp) -> Self {
+        self.without(|one| one.key.wrapped().is_some(), now)
+    }
+
+    fn without(&self, erase: impl Fn(&Version) -> bool, now: Timestamp) -> Self {
         let mut keyring = self.clone();
-        for version in &mut keyring.versions {
-            if version.key.wrapped().is_some() {
-                version.key = Key::Erased { erased: now };
-            }
-        }
-        if keyring != *self {
-            keyring.revision += 1;
+        keyring.revision += 1;
+        for version in keyring.versions.iter_mut().filter(|one| erase(one)) {
+            version.key = Key::Erased { erased: now };
         }
         keyring
     }
@@ -156,25 +162,5 @@ impl Keyring {
                 wrapped: ByteString(minted.wrapped.ciphertext),
             },
         });
-    }
-
-    /// A live version without new bytes would be lost: then nothing changes.
-    fn put(&mut self, rewrapped: &Rewrapped) {
-        let complete = self
-            .live()
-            .all(|version| rewrapped.wrapped.contains_key(&version.id));
-        if !complete {
-            return;
-        }
-        self.kek = rewrapped.kek.clone();
-        for version in &mut self.versions {
-            let Some(new) = rewrapped.wrapped.get(&version.id) else {
-                continue;
-            };
-            match &mut version.key {
-                Key::Active { wrapped } | Key::Retired { wrapped, .. } => wrapped.clone_from(new),
-                Key::Erased { .. } => {}
-            }
-        }
     }
 }

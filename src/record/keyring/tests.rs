@@ -163,7 +163,7 @@ async fn moving_to_another_key_carries_every_live_version_or_none() {
     let two = rotated(&old, &first(&old).await).await;
     let azure = ProviderKind::Azure;
     let (mut moved, opened) = rewrap(&old, &new, azure, UID, &two).await.expect("moved");
-    let after = two.rewrap(&moved);
+    let after = two.rewrap(&moved).expect("complete");
     let opened = opened.expect("the active one");
     assert!(opened.is_active_of(&after) && !opened.is_active_of(&two));
     assert_eq!(after.kek, kek("w1"));
@@ -181,11 +181,10 @@ async fn moving_to_another_key_carries_every_live_version_or_none() {
     };
     assert!(kept(&two, &after), "a commitment is written once");
     moved.wrapped.pop_first();
-    let incomplete = two.rewrap(&moved);
-    assert_eq!(
-        (incomplete.kek, incomplete.versions),
-        (two.kek.clone(), two.versions.clone())
-    );
+    assert_eq!(two.rewrap(&moved), None, "one would be lost");
+    let (minted, _) = mint(&new, UID).await.expect("minted");
+    let refused = two.rotate(Some(&moved), minted, at(3));
+    assert_eq!(refused, Err(Unfit::Incomplete));
     let liar = Drawer {
         lies: Some(0),
         ..Drawer::new("w1")
@@ -266,7 +265,10 @@ async fn there_are_at_most_64_live_versions() {
     }
     assert!(keyring.is_sound());
     let (minted, _) = mint(&kms, UID).await.expect("minted");
-    assert_eq!(keyring.rotate(None, minted.clone(), at(9)), Err(Full));
+    assert_eq!(
+        keyring.rotate(None, minted.clone(), at(9)),
+        Err(Unfit::Full)
+    );
     let oldest = keyring.versions[0].id.to_string();
     let erased = keyring.erase(&[oldest], at(9)).changed.expect("erased");
     assert!(erased.rotate(None, minted, at(9)).is_ok());

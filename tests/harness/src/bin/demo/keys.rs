@@ -19,20 +19,7 @@ pub async fn tell(stage: &Stage<'_>) -> Result<()> {
     let first = ids(&stage.env().tenant("acme").await?);
     let since = Instant::now();
     let version = stage.acme.key.new_version();
-    let request = format!(
-        "tenantkms.dev/verify-requested-at=rotated-{}",
-        std::process::id()
-    );
-    let args = [
-        "annotate",
-        "tkms",
-        "acme",
-        "-n",
-        "tenants",
-        "--overwrite",
-        &request,
-    ];
-    stage.kubectl(&args).await?;
+    stage.ask("verify").await?;
     let rotated = watch(stage, "another master key", |object| {
         object["status"]["kekVersion"] == version && ids(object).len() == first.len() + 1
     })

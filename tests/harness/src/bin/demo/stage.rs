@@ -108,6 +108,22 @@ impl<'a> Stage<'a> {
         Ok(text)
     }
 
+    /// Asks by annotation: `verify` or `unseal`.
+    pub async fn ask(&self, what: &str) -> Result<()> {
+        let value = std::process::id();
+        let request = format!("tenantkms.dev/{what}-requested-at={value}");
+        let args = [
+            "annotate",
+            "tkms",
+            "acme",
+            "-n",
+            "tenants",
+            "--overwrite",
+            &request,
+        ];
+        self.kubectl(&args).await.map(|_| ())
+    }
+
     /// Watches acme until a condition holds, for its present generation.
     pub async fn acme_is(
         &self,

@@ -96,17 +96,7 @@ async fn key_disabled(stage: &Stage<'_>) -> Result<()> {
     timeline.step("The customer enables it, and the platform asks the operator to look at once");
     let since = Instant::now();
     stage.acme.key.enable();
-    let request = format!("tenantkms.dev/unseal-requested-at={}", std::process::id());
-    let args = [
-        "annotate",
-        "tkms",
-        "acme",
-        "-n",
-        "tenants",
-        "--overwrite",
-        &request,
-    ];
-    stage.kubectl(&args).await?;
+    stage.ask("unseal").await?;
     active(stage, since).await
 }
 
