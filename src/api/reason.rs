@@ -77,6 +77,10 @@ impl Reason {
     ];
 
     /// The word in conditions, events and metric labels.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|one| one.name() == name)
+    }
+
     pub const fn name(self) -> &'static str {
         match self {
             Self::Verified => "Verified",

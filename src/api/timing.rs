@@ -4,13 +4,18 @@
 use std::time::Duration;
 
 use super::duration::parse_duration;
-use super::spec::TenantKmsSpec;
+use super::spec::{ProviderKind, TenantKmsSpec};
 
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(30);
 const MIN_INTERVAL: Duration = Duration::from_secs(5);
 const DEFAULT_PROOF_TTL: Duration = Duration::from_mins(5);
 const MIN_PROOF_TTL: Duration = Duration::from_mins(1);
 const MAX_PROOF_TTL: Duration = Duration::from_mins(5);
+const MIN_SESSION: Duration = Duration::from_mins(1);
+/// Where the customer brings the key, and where nobody can take it away.
+const MAX_SESSION: Duration = Duration::from_mins(5);
+const LOCAL_SESSION: Duration = Duration::from_hours(1);
+const MAX_LOCAL_SESSION: Duration = Duration::from_hours(24);
 
 /// The values in force, defaults included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +45,19 @@ impl TenantKmsSpec {
             interval,
             proof_ttl,
         }
+    }
+
+    /// How long a session lasts, before its proof is looked at.
+    pub fn session_ttl(&self) -> Duration {
+        let (default, most) = match self.provider {
+            ProviderKind::Local => (LOCAL_SESSION, MAX_LOCAL_SESSION),
+            _ => (MAX_SESSION, MAX_SESSION),
+        };
+        let written = self.session.as_ref().and_then(|one| one.ttl.as_deref());
+        written
+            .and_then(parse_duration)
+            .unwrap_or(default)
+            .clamp(MIN_SESSION, most)
     }
 }
 

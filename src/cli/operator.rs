@@ -169,6 +169,11 @@ async fn operate(args: Args) -> Result<(), Fatal> {
         SystemClock,
     );
     let keys = Arc::new(Held::default());
+    let namespaces: Vec<Option<String>> = match args.watch_namespaces.as_slice() {
+        [] => vec![None],
+        listed => listed.iter().cloned().map(Some).collect(),
+    };
+    let syncing = Syncing::new(namespaces.len());
     let ctx = Context {
         namespaces: Arc::new(Namespaces::new(client.clone())),
         client,
@@ -187,17 +192,14 @@ async fn operate(args: Args) -> Result<(), Fatal> {
         events: events.clone(),
         metrics: metrics.clone(),
         keys: keys.clone(),
+        roster: Arc::default(),
+        guests: Arc::default(),
+        syncing: syncing.clone(),
         attempts: Arc::new(Semaphore::new(ATTEMPTS)),
         wake: mpsc::channel(0).0, // each watch sets its own
         tenants: Arc::default(),
         malformed: Arc::new(Mutex::new(HashMap::new())),
     };
-    let namespaces: Vec<Option<String>> = match args.watch_namespaces.as_slice() {
-        [] => vec![None],
-        listed => listed.iter().cloned().map(Some).collect(),
-    };
-    let syncing = Syncing::new(namespaces.len());
-
     let mut background = JoinSet::new();
     background.spawn(async move { events.run().await });
     background.spawn(held::sweep(keys, Arc::new(SystemClock)));
@@ -208,8 +210,7 @@ async fn operate(args: Args) -> Result<(), Fatal> {
     let mut watching = JoinSet::new();
     watching.spawn(follow_ownership(ctx.clone(), hold, ending.clone()));
     for namespace in namespaces {
-        let (ctx, syncing) = (ctx.clone(), syncing.clone());
-        watching.spawn(controller::run(ctx, namespace, syncing, ending.clone()));
+        watching.spawn(controller::run(ctx.clone(), namespace, ending.clone()));
     }
     let mut server = tokio::spawn(server::run(args.metrics_listen, metrics, syncing, ending));
 

@@ -218,7 +218,7 @@ impl Launch<'_> {
 }
 
 /// An attempt that proves a spec: with its deadline, and counted.
-async fn measured<S>(
+pub(super) async fn measured<S>(
     ctx: &Context,
     provider: ProviderKind,
     deadline: Duration,

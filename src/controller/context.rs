@@ -10,21 +10,22 @@ use kube::runtime::reflector::ObjectRef;
 use tokio::sync::{Mutex as AsyncMutex, Semaphore, watch};
 use tracing::debug;
 
-use super::Guarded;
 use super::attempt::OpenAttempts;
 use super::events::Events;
+use super::guests::Guests;
 use super::lease::Ownership;
 use super::namespaces::Namespaces;
 use super::outcome::ReconcileError;
 use super::tenant::Tenant;
 use super::writes::Gate;
+use super::{Guarded, Syncing};
 use crate::clock::{Clock, Moment};
 use crate::policy::Policy;
 use crate::provider::{Connect, TenantId};
 use crate::record::claims::{Claims, Taken};
 use crate::record::store::{RecordStore, StoreError};
 use crate::server::metrics::Metrics;
-use crate::session::Held;
+use crate::session::{Held, Roster};
 
 /// How old the list of claims may be when a tenant is refused because of it.
 const CLAIMS_AGE: Duration = Duration::from_secs(20);
@@ -70,6 +71,11 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// Master keys in the clear.
     pub keys: Arc<Held>,
+    /// What the objects say, on every replica.
+    pub roster: Arc<Roster>,
+    /// Tenants that are proved here although another replica holds them.
+    pub guests: Arc<Guests>,
+    pub syncing: Arc<Syncing>,
     /// How many attempts may be under way at once.
     pub attempts: Arc<Semaphore>,
     /// Asks the controller to look at a tenant again.

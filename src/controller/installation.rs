@@ -23,18 +23,21 @@ pub enum Claimed {
     Foreign,
 }
 
+/// The installation that has claimed it.
+pub fn owner(object: &ObjectMeta) -> Option<&str> {
+    let annotations = object.annotations.as_ref()?;
+    annotations.get(ANNOTATION).map(String::as_str)
+}
+
 /// Whether another installation has claimed it.
 pub fn is_foreign(ctx: &Context, object: &ObjectMeta) -> bool {
-    let annotations = object.annotations.as_ref();
-    let owner = annotations.and_then(|all| all.get(ANNOTATION));
-    owner.is_some_and(|owner| *owner != ctx.installation)
+    owner(object).is_some_and(|owner| owner != ctx.installation)
 }
 
 /// Claims the object for this installation, once.
 pub async fn claim(ctx: &Context, object: &ObjectMeta) -> Result<Claimed, ReconcileError> {
-    let annotations = object.annotations.as_ref();
-    match annotations.and_then(|all| all.get(ANNOTATION)) {
-        Some(owner) if *owner == ctx.installation => return Ok(Claimed::Ours),
+    match owner(object) {
+        Some(owner) if owner == ctx.installation => return Ok(Claimed::Ours),
         Some(_) => return Ok(Claimed::Foreign),
         None => {}
     }

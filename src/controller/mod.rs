@@ -6,6 +6,7 @@ pub mod candidate;
 pub mod context;
 mod erasure;
 pub mod events;
+pub mod guests;
 #[cfg(test)]
 mod histories;
 pub mod installation;
@@ -18,6 +19,8 @@ mod recording;
 pub mod report;
 pub mod requests;
 pub mod risk;
+pub mod serving;
+mod sighting;
 mod status;
 pub mod tenant;
 mod watch;

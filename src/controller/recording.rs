@@ -15,6 +15,7 @@ use crate::record::Record;
 use crate::record::keyring::wrapping::Opened;
 use crate::record::store::{StoreError, Version};
 use crate::seal::Seal;
+use crate::session::Hold;
 
 /// Reads the record, or begins one for a tenant that is seen for the first time.
 pub async fn load(
@@ -127,14 +128,13 @@ pub async fn put_in_force(
 pub fn hold(ctx: &Context, id: &TenantId, entry: &mut Entry, opened: Opened, proof: Moment) {
     let now = ctx.clock.now();
     entry.tenant.opens(&opened);
-    let keyring = entry.tenant.keyring();
     let serves = entry.tenant.seal().is_some_and(|seal| seal.may_serve(now));
-    if let Some(applied) = entry.tenant.applied()
+    if let Some(stored) = &entry.tenant.stored
         && serves
-        && keyring.is_some_and(|keyring| opened.is_active_of(keyring))
+        && entry.tenant.is_epoch_recorded()
+        && let Some(hold) = Hold::new(&stored.record, opened, proof)
     {
-        ctx.keys
-            .hold(id, opened, proof, applied.spec.timing().proof_ttl);
+        ctx.keys.hold(id, hold);
     }
 }
 
@@ -142,9 +142,12 @@ pub fn hold(ctx: &Context, id: &TenantId, entry: &mut Entry, opened: Opened, pro
 /// is held no more. The active one is opened at once.
 fn let_go(ctx: &Context, id: &TenantId, entry: &mut Entry) {
     let now = ctx.clock.now();
-    let Some(fits) = ctx.keys.is_active_of(id, entry.tenant.keyring()) else {
-        return;
+    let record = entry.tenant.stored.as_ref().map(|one| &one.record);
+    let fits = match record {
+        Some(record) => ctx.keys.settle(id, record),
+        None => ctx.keys.get(id, now).map(|_| false),
     };
+    let Some(fits) = fits else { return };
     let serves = entry.tenant.seal().is_some_and(|seal| seal.may_serve(now));
     if !fits || !serves {
         ctx.keys.wipe(id);
@@ -179,6 +182,7 @@ pub async fn put_on_record(
     if !ctx.may_write(now) {
         return Err(ReconcileError::NotHolder);
     }
+    let was_recorded = entry.tenant.is_epoch_recorded();
     let version = save(ctx, id, entry, &wanted, &version).await?;
     let record = wanted;
     let made = entry.tenant.recorded(Stored { record, version }, now);
@@ -187,6 +191,12 @@ pub async fn put_on_record(
         hold(ctx, id, entry, rotated.opened, rotation.started);
     }
     let_go(ctx, id, entry);
+    if let Some(seal) = entry.tenant.seal_mut()
+        && !was_recorded
+        && seal.may_serve(now)
+    {
+        seal.request(now, false); // what waited for this write
+    }
     Ok(())
 }
 

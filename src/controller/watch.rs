@@ -19,7 +19,7 @@ use tracing::warn;
 
 use super::context::{Context, lock};
 use super::outcome::ReconcileError;
-use super::{Guarded, reconcile};
+use super::{Guarded, reconcile, sighting};
 use crate::provider::TenantId;
 
 /// How many tenants are looked at at once; attempts on clouds are counted apart.
@@ -46,12 +46,7 @@ impl Syncing {
 }
 
 /// Watches one namespace, or all, until `stop` says so.
-pub async fn run(
-    mut ctx: Context,
-    namespace: Option<String>,
-    syncing: Arc<Syncing>,
-    stop: signal::Receiver<bool>,
-) {
+pub async fn run(mut ctx: Context, namespace: Option<String>, stop: signal::Receiver<bool>) {
     let api = match &namespace {
         Some(namespace) => Api::<Guarded>::namespaced(ctx.client.clone(), namespace),
         None => Api::<Guarded>::all(ctx.client.clone()),
@@ -67,7 +62,7 @@ pub async fn run(
             object.managed_fields_mut().clear();
         })
         .reflect(writer)
-        .inspect_ok(forgetting(ctx.clone(), namespace, reader.clone(), syncing))
+        .inspect_ok(following(ctx.clone(), namespace, reader.clone()))
         .applied_objects()
         .inspect_err(|_| warn!("the watch was interrupted; it goes on by itself"));
     let changes = changes(&ctx);
@@ -90,35 +85,66 @@ fn on_error(_: Arc<Guarded>, _: &ReconcileError, _: Arc<Context>) -> Action {
     Action::requeue(Duration::from_secs(30))
 }
 
-/// Drops the memory of tenants whose object is gone, also of those that went while nobody watched.
-fn forgetting(
+/// Notes what the objects say as soon as it is seen, on every replica; drops the memory of tenants
+/// whose object is gone, also of those that went while nobody watched.
+fn following(
     ctx: Arc<Context>,
     namespace: Option<String>,
     store: Store<Guarded>,
-    syncing: Arc<Syncing>,
 ) -> impl FnMut(&Event<Guarded>) + Send + 'static {
     let mut synced = false;
     move |event| match event {
-        Event::Delete(object) => ctx.forget(&id_of(object)),
+        Event::Apply(object) => note(&ctx, object, false),
+        Event::Delete(object) => gone(&ctx, &id_of(object)),
         Event::InitDone => {
-            let alive: HashSet<TenantId> =
-                store.state().iter().map(|object| id_of(object)).collect();
-            let gone: Vec<TenantId> = lock(&ctx.tenants)
-                .keys()
-                .filter(|id| namespace.as_ref().is_none_or(|one| *one == id.namespace))
-                .filter(|id| !alive.contains(id))
-                .cloned()
-                .collect();
-            for id in gone {
-                ctx.forget(&id);
+            let listed = |id: &TenantId| namespace.as_ref().is_none_or(|one| *one == id.namespace);
+            let objects = store.state();
+            let alive: HashSet<TenantId> = objects.iter().map(|object| id_of(object)).collect();
+            for object in objects {
+                note(&ctx, &object, true);
+            }
+            let mut lost = ctx.roster.keep(&alive, listed);
+            let known = lock(&ctx.tenants);
+            lost.extend(
+                known
+                    .keys()
+                    .filter(|id| listed(id) && !alive.contains(id))
+                    .cloned(),
+            );
+            drop(known);
+            for id in lost {
+                gone(&ctx, &id);
             }
             if !synced {
                 synced = true;
-                syncing.one_done();
+                ctx.syncing.one_done();
             }
         }
-        Event::Apply(_) | Event::Init | Event::InitApply(_) => {}
+        Event::Init | Event::InitApply(_) => {}
     }
+}
+
+/// What forbids the use of a tenant holds at once. The holder's own word comes before its echo.
+fn note(ctx: &Context, object: &Guarded, relisted: bool) {
+    let id = id_of(object);
+    let sighting = sighting::of(object, &ctx.installation);
+    let vetoed = sighting.veto.is_some();
+    let guest = !ctx.ownership.borrow().verifies();
+    ctx.roster
+        .see(id.clone(), sighting, ctx.clock.now(), relisted || guest);
+    if vetoed && guest {
+        ctx.wipe(&id);
+    }
+    ctx.guests.wake(&id);
+    ctx.keys.nudge();
+}
+
+fn gone(ctx: &Context, id: &TenantId) {
+    ctx.roster.remove(id);
+    ctx.forget(id);
+    ctx.wipe(id);
+    ctx.guests.wake(id);
+    ctx.keys.nudge();
 }
 
 fn id_of(object: &Guarded) -> TenantId {

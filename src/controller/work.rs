@@ -9,6 +9,7 @@ use super::context::Context;
 use super::tenant::{Basis, Change, Checked, Reading, Rotated, Success, Surveyed, Tried};
 use crate::api::{ImportFrom, Reason, TenantKmsSpec};
 use crate::provider::{Failure, Kms, TenantId, probe};
+use crate::record::Record;
 use crate::record::keyring::wrapping::Opened;
 use crate::record::keyring::{Kek, Keyring, Locked, problem, takeover, wrapping};
 
@@ -27,6 +28,19 @@ pub struct Bound {
 pub struct Active {
     pub tenant_uid: String,
     pub locked: Option<(Kek, Locked)>,
+}
+
+impl Active {
+    pub fn of(record: &Record) -> Self {
+        let locked = record.keyring.as_ref().and_then(|keyring| {
+            let locked = keyring.locked(keyring.active()?)?;
+            Some((keyring.kek.clone(), locked))
+        });
+        Self {
+            tenant_uid: record.tenant_uid.clone(),
+            locked,
+        }
+    }
 }
 
 fn success(kms: &dyn Kms, kek_version: &str) -> Success {

@@ -1,34 +1,30 @@
-//! Master keys in the clear: the only place that keeps them. Each is held on one proof, at most as
-//! long as that proof may be relied on, and wiped at once when the tenant seals.
+//! Master keys in the clear: the only place that keeps them. A tenant's keys are held on one proof, at
+//! most as long as that proof may be relied on, and wiped at once when the tenant seals.
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
+use tokio::sync::Notify;
+
+use super::hold::{Hold, Version};
 use crate::clock::{Clock, Moment};
 use crate::provider::TenantId;
-use crate::record::keyring::Keyring;
+use crate::record::Record;
 use crate::record::keyring::wrapping::Opened;
 
 /// How often keys whose proof has grown old are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
 
-/// What one proof gave.
-struct Key {
-    opened: Opened,
-    proof: Moment,
-    ttl: Duration,
-}
-
-impl Key {
-    fn holds(&self, now: Moment) -> bool {
-        now.agrees_with(self.proof) && now.since(self.proof) < self.ttl
-    }
-}
+type Tenants = HashMap<TenantId, Arc<Hold>>;
 
 #[derive(Default)]
-pub struct Held(Mutex<HashMap<TenantId, Key>>);
+pub struct Held {
+    tenants: RwLock<Tenants>,
+    /// Something is held that was not.
+    changed: Notify,
+}
 
 impl fmt::Debug for Held {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -37,47 +33,106 @@ impl fmt::Debug for Held {
 }
 
 impl Held {
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<TenantId, Key>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn read(&self) -> RwLockReadGuard<'_, Tenants> {
+        self.tenants.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Holds the active key of `tenant` on the proof begun at `proof`, in the place of any before.
-    pub fn hold(&self, tenant: &TenantId, opened: Opened, proof: Moment, ttl: Duration) {
-        self.lock()
-            .insert(tenant.clone(), Key { opened, proof, ttl });
+    fn write(&self) -> RwLockWriteGuard<'_, Tenants> {
+        self.tenants.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Holds a tenant's keys on a new proof, in the place of any before. Retired ones that were opened
+    /// stay, if they still are the tenant's.
+    pub fn hold(&self, tenant: &TenantId, hold: Hold) {
+        let mut tenants = self.write();
+        let hold = match tenants.get(tenant) {
+            Some(before) => hold.succeeding(before),
+            None => hold,
+        };
+        tenants.insert(tenant.clone(), Arc::new(hold));
+        drop(tenants);
+        self.changed.notify_waiters();
+    }
+
+    /// Holds one more version; not when the keys on hand are others by now.
+    pub fn add(&self, tenant: &TenantId, tenant_uid: &str, opened: Opened) -> Option<Arc<Version>> {
+        let mut tenants = self.write();
+        let hold = tenants.get_mut(tenant)?;
+        let (more, version) = hold.with(tenant_uid, opened)?;
+        *hold = Arc::new(more);
+        Some(version)
     }
 
     /// Forgets what is held of `tenant`, now.
     pub fn wipe(&self, tenant: &TenantId) {
-        self.lock().remove(tenant);
+        let gone = self.write().remove(tenant);
+        drop(gone); // outside the lock
     }
 
     /// Forgets every key whose proof is too old to be relied on.
     pub fn sweep(&self, now: Moment) {
-        self.lock().retain(|_, key| key.holds(now));
+        if self.read().values().any(|hold| !hold.holds(now)) {
+            self.write().retain(|_, hold| hold.holds(now));
+        }
     }
 
+    /// The tenants whose keys are held.
     pub fn len(&self) -> usize {
-        self.lock().len()
+        self.read().len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.lock().is_empty()
+        self.len() == 0
     }
 
-    /// Whether what is held for `tenant` is the active key of `keyring`, opened by what wraps it
-    /// there; nothing when none is held.
-    pub fn is_active_of(&self, tenant: &TenantId, keyring: Option<&Keyring>) -> Option<bool> {
-        let keys = self.lock();
-        let held = &keys.get(tenant)?.opened;
-        Some(keyring.is_some_and(|keyring| held.is_active_of(keyring)))
+    /// What is held for `tenant`, on a proof that is still good.
+    pub fn get(&self, tenant: &TenantId, now: Moment) -> Option<Arc<Hold>> {
+        let hold = self.read().get(tenant).cloned()?;
+        hold.holds(now).then_some(hold)
     }
 
-    /// The id of the key that is held for `tenant` on a proof that is still good.
-    pub fn id(&self, tenant: &TenantId, now: Moment) -> Option<String> {
-        let keys = self.lock();
-        let key = keys.get(tenant).filter(|key| key.holds(now))?;
-        Some(key.opened.id.to_string())
+    /// Whether what is held for `tenant` is the active key of `record`, opened by what wraps it there,
+    /// for its epoch; nothing when none is held. Then the record's word on the others is taken too.
+    pub fn settle(&self, tenant: &TenantId, record: &Record) -> Option<bool> {
+        let mut tenants = self.write();
+        let hold = tenants.get_mut(tenant)?;
+        let settled = hold.settled(record);
+        let fits = settled.is_some();
+        if let Some(settled) = settled {
+            *hold = Arc::new(settled);
+        }
+        Some(fits)
+    }
+
+    /// The same keys on the same proof, for what the objects say since.
+    pub fn seen(&self, tenant: &TenantId, changes: u64) {
+        if let Some(hold) = self.write().get_mut(tenant) {
+            *hold = Arc::new(hold.as_of(changes));
+        }
+        self.changed.notify_waiters();
+    }
+
+    /// Looks now and after each change, until there is something or `patience` ends.
+    pub async fn wait<T>(
+        &self,
+        patience: Duration,
+        mut look: impl FnMut() -> Option<T>,
+    ) -> Option<T> {
+        let waiting = async {
+            loop {
+                let changed = self.changed.notified();
+                if let Some(found) = look() {
+                    return found;
+                }
+                changed.await;
+            }
+        };
+        tokio::time::timeout(patience, waiting).await.ok()
+    }
+
+    /// Lets those who wait look again.
+    pub fn nudge(&self) {
+        self.changed.notify_waiters();
     }
 }
 
@@ -87,57 +142,5 @@ pub async fn sweep(held: Arc<Held>, clock: Arc<dyn Clock>) {
     loop {
         ticks.tick().await;
         held.sweep(clock.now());
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::provider::Wrapped;
-    use crate::record::keyring::{KeyId, MasterKey};
-
-    fn at(boot: u64, wall: u64) -> Moment {
-        Moment {
-            boot: Duration::from_secs(boot),
-            wall: Duration::from_secs(1_000_000 + wall),
-        }
-    }
-
-    fn held() -> (Held, TenantId) {
-        let (held, tenant) = (Held::default(), TenantId::new("tenants", "acme"));
-        let opened = Opened {
-            id: KeyId::random().expect("random"),
-            key: MasterKey::random().expect("random"),
-            key_id: "key".to_owned(),
-            wrapped: Wrapped {
-                ciphertext: Vec::new(),
-                kek_version: "1".to_owned(),
-            },
-        };
-        held.hold(&tenant, opened, at(10, 10), Duration::from_mins(1));
-        (held, tenant)
-    }
-
-    #[test]
-    fn a_key_is_gone_when_its_proof_is_too_old_on_either_clock_or_the_clocks_disagree() {
-        for (then, kept) in [
-            (at(69, 69), true),
-            (at(70, 70), false),
-            (at(66, 71), false),
-            (at(71, 66), false),
-            (at(20, 26), false),
-        ] {
-            let (held, tenant) = held();
-            assert_eq!(held.id(&tenant, then).is_some(), kept, "{then:?}");
-            held.sweep(then);
-            assert_eq!(held.len(), usize::from(kept), "{then:?}");
-        }
-    }
-
-    #[test]
-    fn wiping_leaves_nothing() {
-        let (held, tenant) = held();
-        held.wipe(&tenant);
-        assert!(held.is_empty());
     }
 }

@@ -20,13 +20,13 @@ use super::ledger::live_ids;
 use super::store::{Reach, Store};
 use crate::api::TenantKms;
 use crate::clock::{Clock, Moment};
-use crate::controller::Guarded;
 use crate::controller::context::{Context, Entry, lock};
 use crate::controller::events::Events;
 use crate::controller::lease::Ownership;
 use crate::controller::namespaces::Namespaces;
 use crate::controller::reconcile;
 use crate::controller::writes::Gate;
+use crate::controller::{Guarded, Syncing};
 use crate::policy::Policy;
 use crate::provider::TenantId;
 use crate::record::Record;
@@ -126,6 +126,9 @@ impl Process {
             events: Arc::new(Events::new(client.clone(), "model", metrics())),
             metrics: metrics(),
             keys: Arc::new(Held::default()),
+            roster: Arc::default(),
+            guests: Arc::default(),
+            syncing: Syncing::new(0),
             attempts: Arc::new(Semaphore::new(64)),
             wake,
             tenants: Arc::default(),
@@ -282,10 +285,12 @@ impl Process {
             state == Seal::Active && !seal.is_doubted(),
             "held while {state:?}"
         );
-        let id = self.ctx.keys.id(&tenant(), now).expect("held on no proof");
+        let hold = self.ctx.keys.get(&tenant(), now);
+        let id = hold.expect("held on no proof").active().id().to_string();
         let live = live_ids(known.keyring());
         assert!(live.contains(&id), "a key is held that is not live");
-        let proved = self.ctx.keys.is_active_of(&tenant(), known.keyring());
+        let record = &known.stored.as_ref().expect("held without a record").record;
+        let proved = self.ctx.keys.settle(&tenant(), record);
         assert_eq!(proved, Some(true), "held on a proof of another key");
         self.check_age(
             &id,

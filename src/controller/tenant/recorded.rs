@@ -49,6 +49,13 @@ impl Tenant {
         }
     }
 
+    /// Whether every seal is on record: before that nothing is given out, or a session of before the
+    /// seal could live on after a crash.
+    pub fn is_epoch_recorded(&self) -> bool {
+        let recorded = self.stored.as_ref().map(|one| one.record.seal_epoch);
+        recorded.is_some_and(|epoch| self.epochs.next(epoch) == epoch)
+    }
+
     /// The spec in force.
     pub fn in_force(&self) -> Option<TenantKmsSpec> {
         self.applied().map(|applied| applied.spec.clone())
@@ -62,15 +69,7 @@ impl Tenant {
 
     /// The active master key as a check needs it.
     pub fn active(&self) -> Option<Active> {
-        let record = &self.stored.as_ref()?.record;
-        let locked = record.keyring.as_ref().and_then(|keyring| {
-            let locked = keyring.locked(keyring.active()?)?;
-            Some((keyring.kek.clone(), locked))
-        });
-        Some(Active {
-            tenant_uid: record.tenant_uid.clone(),
-            locked,
-        })
+        Some(Active::of(&self.stored.as_ref()?.record))
     }
 
     /// All of its keys.

@@ -1,0 +1,320 @@
+//! Tenants that this replica does not hold and is asked for: each is proved on demand, and again every
+//! interval while it is used, by the same rules as the holder's. Nothing is written.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::{Mutex as AsyncMutex, Notify};
+use tokio::time::{sleep, timeout};
+use tracing::info;
+
+use super::attempt::measured;
+use super::context::{Context, lock};
+use super::{serving, work};
+use crate::api::{Reason, TenantKmsSpec};
+use crate::clock::Moment;
+use crate::provider::TenantId;
+use crate::record::Record;
+use crate::seal::{Attempt, Cause, Seal, State, Transition};
+use crate::session::hold::LastUse;
+use crate::session::{Hold, Refused};
+
+/// How soon a record that could not be read is read again.
+const READ_AGAIN: Duration = Duration::from_secs(2);
+/// How long a tenant that nobody uses is still proved, beyond its interval.
+const LINGER: Duration = Duration::from_secs(10);
+/// How many tenants may have a version opened at once.
+const OPENINGS: usize = 256;
+
+/// The one who opens a tenant's former versions.
+#[derive(Debug, Default)]
+pub struct Opening {
+    /// When somebody asked last for a version that is none of the tenant's.
+    pub missed: Option<Moment>,
+}
+
+/// What is known of one tenant from outside of its task.
+#[derive(Debug, Default)]
+struct Guest {
+    used: Arc<LastUse>,
+    wake: Notify,
+    /// Why there is no proof; nothing while nobody knows yet.
+    trouble: Mutex<Option<Refused>>,
+    doubted: Mutex<bool>,
+}
+
+#[derive(Debug, Default)]
+pub struct Guests {
+    tenants: Mutex<HashMap<TenantId, Arc<Guest>>>,
+    openings: Mutex<HashMap<TenantId, Arc<AsyncMutex<Opening>>>>,
+}
+
+impl Guests {
+    /// Sees to it that the tenant is proved, unless that is the holder's part.
+    pub fn ensure(&self, ctx: &Arc<Context>, id: &TenantId) {
+        if ctx.ownership.borrow().verifies() {
+            return;
+        }
+        let mut tenants = lock(&self.tenants);
+        let now = ctx.clock.now();
+        if let Some(guest) = tenants.get(id) {
+            guest.used.mark(now);
+            return;
+        }
+        let guest = Arc::new(Guest::default());
+        guest.used.mark(now);
+        tenants.insert(id.clone(), guest.clone());
+        drop(tenants);
+        let tending = Tending {
+            ctx: ctx.clone(),
+            id: id.clone(),
+            guest,
+        };
+        tokio::spawn(tending.run());
+    }
+
+    /// Why there is no proof of this tenant.
+    pub fn trouble(&self, id: &TenantId) -> Option<Refused> {
+        let guest = lock(&self.tenants).get(id).cloned()?;
+        let trouble = lock(&guest.trouble);
+        trouble.clone()
+    }
+
+    /// Something was seen of the tenant.
+    pub fn wake(&self, id: &TenantId) {
+        if let Some(guest) = lock(&self.tenants).get(id) {
+            guest.wake.notify_one();
+        }
+    }
+
+    /// The key refused something: it is to be proved at once.
+    pub fn doubt(&self, id: &TenantId) {
+        if let Some(guest) = lock(&self.tenants).get(id) {
+            *lock(&guest.doubted) = true;
+            guest.wake.notify_one();
+        }
+    }
+
+    /// The turn to open a version of the tenant; nothing when too many tenants wait for theirs.
+    pub fn opening(&self, id: &TenantId) -> Option<Arc<AsyncMutex<Opening>>> {
+        let mut openings = lock(&self.openings);
+        if let Some(turn) = openings.get(id) {
+            return Some(turn.clone());
+        }
+        if openings.len() >= OPENINGS {
+            openings.retain(|_, turn| Arc::strong_count(turn) > 1);
+        }
+        if openings.len() >= OPENINGS {
+            return None;
+        }
+        Some(openings.entry(id.clone()).or_default().clone())
+    }
+
+    pub fn len(&self) -> usize {
+        lock(&self.tenants).len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// The record that the proofs are of, and what they say.
+struct Known {
+    record: Record,
+    spec: TenantKmsSpec,
+    seal: Seal,
+    changes: u64,
+    barrier: Option<Moment>,
+}
+
+struct Tending {
+    ctx: Arc<Context>,
+    id: TenantId,
+    guest: Arc<Guest>,
+}
+
+/// However the task ends: keys that nobody proves are not kept.
+impl Drop for Tending {
+    fn drop(&mut self) {
+        lock(&self.ctx.guests.tenants).remove(&self.id);
+        if !self.ctx.ownership.borrow().verifies() {
+            self.ctx.wipe(&self.id);
+        }
+        self.ctx.keys.nudge();
+    }
+}
+
+impl Tending {
+    async fn run(self) {
+        let mut known: Option<Known> = None;
+        while let Some(seen) = self.ctx.roster.get(&self.id) {
+            if seen.object.veto.is_some() || self.ctx.ownership.borrow().verifies() {
+                return;
+            }
+            let outdated = |known: &Known| known.changes != seen.changes;
+            if known.as_ref().is_none_or(outdated) {
+                match self.read().await {
+                    Ok((record, spec)) => {
+                        known = Some(self.take(known, record, spec, seen.changes));
+                    }
+                    Err(refused) => {
+                        self.say(Some(refused));
+                        if self.pause(READ_AGAIN, Duration::ZERO).await {
+                            continue;
+                        }
+                        return;
+                    }
+                }
+            }
+            let Some(known) = &mut known else { return };
+            if known.barrier.map(|at| at.boot) != seen.barrier.map(|at| at.boot) {
+                known.barrier = seen.barrier;
+                known.seal.void();
+            }
+            if std::mem::take(&mut *lock(&self.guest.doubted)) {
+                known.seal.request(self.ctx.clock.now(), false);
+            }
+            if !self.turn(known).await {
+                return;
+            }
+        }
+    }
+
+    /// The record of a tenant that is not sealed, with the spec in force.
+    async fn read(&self) -> Result<(Record, TenantKmsSpec), Refused> {
+        let read = timeout(serving::PATIENCE, serving::read(&self.ctx, &self.id)).await;
+        let record = read.unwrap_or(Err(Refused::Unproved(None)))?;
+        if let Some(sealed) = &record.sealed {
+            return Err(Refused::Sealed(Reason::named(&sealed.reason)));
+        }
+        match &record.applied {
+            Some(applied) if record.keyring.is_some() => {
+                let spec = applied.spec.clone();
+                Ok((record, spec))
+            }
+            _ => Err(Refused::Pending(None)),
+        }
+    }
+
+    /// A record that says the same as before leaves the proof what it is.
+    fn take(
+        &self,
+        known: Option<Known>,
+        record: Record,
+        spec: TenantKmsSpec,
+        changes: u64,
+    ) -> Known {
+        let same = |old: &Record| {
+            old.tenant_uid == record.tenant_uid
+                && old.seal_epoch == record.seal_epoch
+                && old.applied == record.applied
+                && old.keyring == record.keyring
+        };
+        match known {
+            Some(known) if same(&known.record) => {
+                self.ctx.keys.seen(&self.id, changes);
+                Known { changes, ..known }
+            }
+            before => {
+                self.ctx.wipe(&self.id);
+                Known {
+                    seal: Seal::new(spec.timing(), self.ctx.clock.now()),
+                    record,
+                    spec,
+                    changes,
+                    barrier: before.and_then(|before| before.barrier),
+                }
+            }
+        }
+    }
+
+    /// Does what is due, or waits for it. False when nobody uses the tenant any more.
+    async fn turn(&self, known: &mut Known) -> bool {
+        let ctx = &self.ctx;
+        let now = ctx.clock.now();
+        let transition = known.seal.tick(now, (ctx.jitter)());
+        self.note(known, transition);
+        match known.seal.next_attempt(now) {
+            Some(Duration::ZERO) => {
+                let attempt = known.seal.begin(now);
+                self.attempt(known, attempt).await;
+                true
+            }
+            next => {
+                let wait = next.into_iter().chain(known.seal.next_tick(now)).min();
+                let interval = known.spec.timing().interval;
+                self.pause(wait.unwrap_or(READ_AGAIN), interval).await
+            }
+        }
+    }
+
+    async fn attempt(&self, known: &mut Known, attempt: Attempt) {
+        let ctx = &self.ctx;
+        let active = work::Active::of(&known.record);
+        let check = async {
+            // Closed only when the process ends.
+            let _permit = ctx.attempts.acquire().await;
+            work::check(ctx, &self.id, &known.spec, &active, attempt.fresh_token).await
+        };
+        let checked = measured(ctx, known.spec.provider, attempt.deadline, check).await;
+        let now = ctx.clock.now();
+        let (answer, opened) = match checked {
+            Ok(checked) => (Ok(()), checked.opened),
+            Err(failure) => {
+                info!(tenant = %self.id, kind = ?failure.kind, %failure, "a check on demand failed");
+                (Err(failure), None)
+            }
+        };
+        let transition = known.seal.finish(attempt, answer, now, (ctx.jitter)());
+        self.note(known, transition);
+        if let Some(opened) = opened
+            && known.seal.may_serve(now)
+            && known.seal.proof() == Some(attempt.started)
+            && let Some(hold) = Hold::new(&known.record, opened, attempt.started)
+        {
+            let hold = hold.of_guest(known.changes, self.guest.used.clone());
+            self.say(None);
+            ctx.keys.hold(&self.id, hold);
+        } else if !known.seal.may_serve(now) {
+            self.say(Some(refusal(&known.seal)));
+        }
+    }
+
+    fn note(&self, known: &Known, transition: Option<Transition>) {
+        match transition {
+            Some(Transition::Doubted) => self.ctx.keys.wipe(&self.id),
+            Some(Transition::Sealed(_)) => self.ctx.wipe(&self.id),
+            Some(Transition::Activated | Transition::Unsealed) | None => return,
+        }
+        self.say(Some(refusal(&known.seal)));
+    }
+
+    /// Tells those who wait.
+    fn say(&self, trouble: Option<Refused>) {
+        *lock(&self.guest.trouble) = trouble;
+        self.ctx.keys.nudge();
+    }
+
+    /// Waits, or until something is seen. False when nobody has used the tenant for long.
+    async fn pause(&self, wait: Duration, interval: Duration) -> bool {
+        tokio::select! {
+            () = sleep(wait) => {}
+            () = self.guest.wake.notified() => {}
+        }
+        let now = self.ctx.clock.now().boot;
+        now.saturating_sub(self.guest.used.at()) < interval + LINGER
+    }
+}
+
+fn refusal(seal: &Seal) -> Refused {
+    let reason = seal.failure().map(|failure| failure.reason);
+    match seal.state() {
+        State::Sealed {
+            cause: Cause::Denial,
+            ..
+        } => Refused::Sealed(reason),
+        _ => Refused::Unproved(reason),
+    }
+}

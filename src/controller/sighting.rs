@@ -1,0 +1,55 @@
+//! What an object says that keeps its tenant from being used, at the moment it is seen. Pure.
+
+use kube::ResourceExt;
+use kube::core::DeserializeGuard;
+
+use super::{Guarded, installation};
+use crate::api::{Phase, Reason, TenantKms};
+use crate::session::roster::{Object, Veto};
+
+pub fn of(guarded: &Guarded, ours: &str) -> Object {
+    let uid = guarded.uid().unwrap_or_default();
+    let created = guarded.creation_timestamp().map(|time| time.0);
+    let DeserializeGuard(parsed) = guarded;
+    let Ok(object) = parsed else {
+        return Object {
+            uid,
+            created,
+            veto: Some(Veto::Malformed),
+            phase: None,
+            reason: None,
+            turned: None,
+        };
+    };
+    let status = object.status.as_ref();
+    let condition = |name: &str| status?.conditions.iter().find(|one| one.type_ == name);
+    let ready = condition("Ready");
+    Object {
+        uid,
+        created,
+        veto: veto(object, ours),
+        phase: status.and_then(|status| status.phase),
+        reason: ready.and_then(|ready| Reason::named(&ready.reason)),
+        turned: condition("Active").map(|active| active.last_transition_time.0),
+    }
+}
+
+fn veto(object: &TenantKms, ours: &str) -> Option<Veto> {
+    let status = object.status.as_ref();
+    let sealed = |one: &&k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition| {
+        one.type_ == "Sealed" && one.status == "True"
+    };
+    if object.metadata.deletion_timestamp.is_some() {
+        Some(Veto::Deleted)
+    } else if installation::owner(&object.metadata) != Some(ours) {
+        Some(Veto::Foreign)
+    } else if object.spec.is_suspended() {
+        Some(Veto::Suspended)
+    } else if status.is_some_and(|status| {
+        status.phase == Some(Phase::Sealed) || status.conditions.iter().any(|one| sealed(&one))
+    }) {
+        Some(Veto::Sealed)
+    } else {
+        None
+    }
+}

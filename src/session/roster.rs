@@ -1,0 +1,112 @@
+//! What the objects say of each tenant, as far as this replica has seen. They only forbid: nothing
+//! here ever lets a tenant be used.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{PoisonError, RwLock};
+
+use jiff::Timestamp;
+
+use crate::api::{Phase, Reason};
+use crate::clock::Moment;
+use crate::provider::TenantId;
+
+/// Why a tenant is not to be used, whatever its key says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Veto {
+    Sealed,
+    Suspended,
+    Deleted,
+    /// Another installation's, or not claimed by ours yet.
+    Foreign,
+    /// It cannot be read, and may say anything.
+    Malformed,
+}
+
+/// An object as it is now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Object {
+    pub uid: String,
+    pub created: Option<Timestamp>,
+    pub veto: Option<Veto>,
+    pub phase: Option<Phase>,
+    pub reason: Option<Reason>,
+    /// Since when the tenant is what it is.
+    pub turned: Option<Timestamp>,
+}
+
+/// An object, and what was seen of it.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    pub object: Object,
+    /// Grows with every change of it; never the same for another object.
+    pub changes: u64,
+    /// A proof begun before this is void.
+    pub barrier: Option<Moment>,
+}
+
+#[derive(Debug, Default)]
+pub struct Roster {
+    tenants: RwLock<HashMap<TenantId, Seen>>,
+    changes: AtomicU64,
+}
+
+impl Roster {
+    pub fn get(&self, tenant: &TenantId) -> Option<Seen> {
+        self.with(tenant, |seen| seen.cloned())
+    }
+
+    pub fn with<T>(&self, tenant: &TenantId, look: impl FnOnce(Option<&Seen>) -> T) -> T {
+        let tenants = self.tenants.read().unwrap_or_else(PoisonError::into_inner);
+        look(tenants.get(tenant))
+    }
+
+    /// Takes an object as it is now. `strict` is for who did not see every change of it, or writes none:
+    /// then a tenant that has turned meanwhile may have been sealed in between.
+    pub fn see(&self, tenant: TenantId, object: Object, now: Moment, strict: bool) {
+        let changes = self.changes.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut tenants = self.tenants.write().unwrap_or_else(PoisonError::into_inner);
+        let before = tenants.remove(&tenant);
+        let voids = match before.as_ref().map(|before| &before.object) {
+            None => object.veto.is_some(),
+            Some(old) => {
+                old.uid != object.uid
+                    || old.veto.is_none() && object.veto.is_some()
+                    || strict && old.turned != object.turned
+            }
+        };
+        let barrier = match before {
+            _ if voids => Some(now),
+            Some(before) => before.barrier,
+            None => None,
+        };
+        tenants.insert(
+            tenant,
+            Seen {
+                object,
+                changes,
+                barrier,
+            },
+        );
+    }
+
+    pub fn remove(&self, tenant: &TenantId) {
+        let mut tenants = self.tenants.write().unwrap_or_else(PoisonError::into_inner);
+        tenants.remove(tenant);
+    }
+
+    /// Forgets those that are not alive, where `listed` says that all were listed.
+    pub fn keep(
+        &self,
+        alive: &HashSet<TenantId>,
+        listed: impl Fn(&TenantId) -> bool,
+    ) -> Vec<TenantId> {
+        let mut tenants = self.tenants.write().unwrap_or_else(PoisonError::into_inner);
+        let gone = |id: &&TenantId| listed(id) && !alive.contains(*id);
+        let gone: Vec<TenantId> = tenants.keys().filter(gone).cloned().collect();
+        for id in &gone {
+            tenants.remove(id);
+        }
+        gone
+    }
+}

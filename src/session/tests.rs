@@ -1,0 +1,262 @@
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::roster::{Object, Veto};
+use super::*;
+use crate::api::{ProviderKind, TenantKmsSpec};
+use crate::clock::Moment;
+use crate::provider::{TenantId, Wrapped};
+use crate::record::keyring::wrapping::Opened;
+use crate::record::keyring::{Kek, KeyId, Keyring, Locked, MasterKey};
+use crate::record::{Applied, Record};
+
+const UID: &str = "00112233445566778899aabbccddeeff";
+const KEY: &str = "https://acme-kv.vault.azure.net/keys/k";
+
+fn at(boot: u64, wall: u64) -> Moment {
+    Moment {
+        boot: Duration::from_secs(boot),
+        wall: Duration::from_secs(1_000_000 + wall),
+    }
+}
+
+fn id() -> TenantId {
+    TenantId::new("tenants", "acme")
+}
+
+fn time(second: i64) -> Timestamp {
+    Timestamp::from_second(second).expect("in range")
+}
+
+fn locked(byte: u8) -> Locked {
+    let id = KeyId::random().expect("random");
+    let key = MasterKey::random().expect("random");
+    Locked {
+        commitment: key.commitment(UID, &id),
+        id,
+        wrapped: Wrapped {
+            ciphertext: vec![byte],
+            kek_version: "1".to_owned(),
+        },
+    }
+}
+
+fn opened(locked: &Locked) -> Opened {
+    Opened {
+        id: locked.id.clone(),
+        key: MasterKey::random().expect("random"),
+        key_id: KEY.to_owned(),
+        wrapped: locked.wrapped.clone(),
+    }
+}
+
+fn record(keyring: Keyring, provider: ProviderKind) -> Record {
+    let record = Record::restored(&id(), UID, "ns", 3, keyring);
+    let mut spec = TenantKmsSpec::new(provider, KEY);
+    spec.verify = Some(crate::api::VerifySpec {
+        proof_ttl: Some("1m".to_owned()),
+        ..crate::api::VerifySpec::default()
+    });
+    Record {
+        applied: Some(Applied {
+            spec,
+            object_uid: "object".to_owned(),
+            generation: 1,
+        }),
+        claim: (provider != ProviderKind::Local).then(|| KEY.to_owned()),
+        ..record
+    }
+}
+
+fn kek() -> Kek {
+    Kek {
+        provider: ProviderKind::Azure,
+        key_id: KEY.to_owned(),
+        version: "1".to_owned(),
+    }
+}
+
+/// A tenant with one key, and the same after a rotation.
+fn rotated() -> (Locked, Record, Locked, Record) {
+    let (one, two) = (locked(1), locked(2));
+    let first = Keyring::begin(None, kek(), one.clone(), time(0));
+    let second = first.rotate(None, two.clone(), time(1)).expect("room");
+    (
+        one,
+        record(first, ProviderKind::Azure),
+        two,
+        record(second, ProviderKind::Azure),
+    )
+}
+
+fn hold(record: &Record, locked: &Locked, proof: Moment) -> Hold {
+    Hold::new(record, opened(locked), proof).expect("the active one")
+}
+
+#[test]
+fn a_key_is_gone_when_its_proof_is_too_old_on_either_clock_or_the_clocks_disagree() {
+    for (then, kept) in [
+        (at(69, 69), true),
+        (at(70, 70), false),
+        (at(66, 71), false),
+        (at(71, 66), false),
+        (at(20, 26), false),
+    ] {
+        let (held, (one, record, ..)) = (Held::default(), rotated());
+        held.hold(&id(), hold(&record, &one, at(10, 10)));
+        assert_eq!(held.get(&id(), then).is_some(), kept, "{then:?}");
+        held.sweep(then);
+        assert_eq!(held.len(), usize::from(kept), "{then:?}");
+    }
+}
+
+#[test]
+fn wiping_leaves_nothing() {
+    let (held, (one, record, ..)) = (Held::default(), rotated());
+    held.hold(&id(), hold(&record, &one, at(10, 10)));
+    held.wipe(&id());
+    assert!(held.is_empty());
+}
+
+#[test]
+fn a_former_key_stays_open_over_a_rotation_and_goes_when_it_is_erased() {
+    let (held, (one, before, two, after)) = (Held::default(), rotated());
+    held.hold(&id(), hold(&before, &one, at(10, 10)));
+    held.hold(&id(), hold(&after, &two, at(11, 11)));
+    let now = held.get(&id(), at(12, 12)).expect("held");
+    assert_eq!(now.active().id(), &two.id);
+    assert!(now.version(&one.id).is_some());
+    assert_eq!(now.standing(&one.id), Some(Standing::Live));
+
+    let keyring = after.keyring.as_ref().expect("a keyring");
+    let erased = keyring.erase(&[one.id.to_string()], time(2)).changed;
+    let erased = record(erased.expect("changed"), ProviderKind::Azure);
+    assert_eq!(held.settle(&id(), &erased), Some(true));
+    let now = held.get(&id(), at(12, 12)).expect("held");
+    assert!(now.version(&one.id).is_none());
+    assert_eq!(now.standing(&one.id), Some(Standing::Erased));
+    assert!(held.add(&id(), UID, opened(&one)).is_none());
+}
+
+#[test]
+fn only_the_tenants_own_live_versions_under_the_proved_key_are_added() {
+    let (held, (one, _, two, after)) = (Held::default(), rotated());
+    held.hold(&id(), hold(&after, &two, at(10, 10)));
+    let foreign = locked(9);
+    let other_version = Locked {
+        wrapped: Wrapped {
+            kek_version: "2".to_owned(),
+            ..one.wrapped.clone()
+        },
+        ..one.clone()
+    };
+    assert!(held.add(&id(), "another uid", opened(&one)).is_none());
+    assert!(held.add(&id(), UID, opened(&foreign)).is_none());
+    assert!(held.add(&id(), UID, opened(&other_version)).is_none());
+    assert!(held.add(&id(), UID, opened(&one)).is_some());
+    let now = held.get(&id(), at(12, 12)).expect("held");
+    assert!(now.version(&one.id).is_some());
+    held.wipe(&id());
+    assert!(held.add(&id(), UID, opened(&one)).is_none(), "sealed since");
+}
+
+#[test]
+fn what_is_held_fits_no_other_active_key_epoch_or_tenant() {
+    let (held, (one, before, _, after)) = (Held::default(), rotated());
+    held.hold(&id(), hold(&before, &one, at(10, 10)));
+    let later = Record {
+        seal_epoch: 4,
+        ..before.clone()
+    };
+    let other = Record {
+        tenant_uid: "another".to_owned(),
+        ..before.clone()
+    };
+    assert_eq!(held.settle(&id(), &before), Some(true));
+    for another in [&after, &later, &other] {
+        assert_eq!(held.settle(&id(), another), Some(false));
+    }
+    assert!(Hold::new(&after, opened(&one), at(10, 10)).is_none());
+}
+
+#[test]
+fn a_session_ends_with_its_proof_where_the_customer_brings_the_key() {
+    let (one, byok, ..) = rotated();
+    let held = hold(&byok, &one, at(10, 10));
+    assert_eq!(held.session(at(10, 10)).as_secs(), 60);
+    assert_eq!(held.session(at(30, 30)).as_secs(), 40);
+    assert_eq!(held.session(at(30, 32)).as_secs(), 38);
+    assert_eq!(held.session(at(90, 90)).as_secs(), 0);
+    let keyring = byok.keyring.clone().expect("a keyring");
+    let standard = record(keyring, ProviderKind::Local);
+    let held = hold(&standard, &one, at(10, 10));
+    assert_eq!(held.session(at(30, 30)).as_secs(), 3600);
+}
+
+fn object() -> Object {
+    Object {
+        uid: "object".to_owned(),
+        created: None,
+        veto: None,
+        phase: None,
+        reason: None,
+        turned: Some(time(1)),
+    }
+}
+
+#[test]
+fn what_was_begun_before_a_veto_is_void_and_what_began_after_is_not() {
+    let roster = Roster::default();
+    let barrier = || roster.get(&id()).and_then(|seen| seen.barrier);
+    roster.see(id(), object(), at(1, 1), false);
+    assert_eq!(barrier(), None);
+    let sealed = Object {
+        veto: Some(Veto::Sealed),
+        ..object()
+    };
+    roster.see(id(), sealed.clone(), at(5, 5), false);
+    assert_eq!(barrier(), Some(at(5, 5)));
+    // Its echo, and the unseal's: the proof was begun in between.
+    roster.see(id(), sealed, at(6, 6), false);
+    roster.see(id(), object(), at(7, 7), false);
+    assert_eq!(barrier(), Some(at(5, 5)));
+    assert!(
+        roster
+            .get(&id())
+            .is_some_and(|seen| seen.object.veto.is_none())
+    );
+}
+
+#[test]
+fn who_may_have_missed_a_seal_takes_every_turn_for_one() {
+    let turned = Object {
+        turned: Some(time(9)),
+        ..object()
+    };
+    for (strict, void) in [(true, true), (false, false)] {
+        let roster = Roster::default();
+        roster.see(id(), object(), at(1, 1), strict);
+        roster.see(id(), turned.clone(), at(5, 5), strict);
+        let seen = roster.get(&id()).expect("seen");
+        assert_eq!(seen.barrier.is_some(), void);
+        let again = Object {
+            uid: "another".to_owned(),
+            ..turned.clone()
+        };
+        roster.see(id(), again, at(8, 8), strict);
+        let now = roster.get(&id()).expect("seen");
+        assert_eq!(now.barrier, Some(at(8, 8)), "another object");
+        assert!(now.changes > seen.changes);
+    }
+}
+
+#[test]
+fn an_object_that_is_gone_is_not_there() {
+    let roster = Roster::default();
+    roster.see(id(), object(), at(1, 1), true);
+    let nobody = std::collections::HashSet::new();
+    assert!(roster.keep(&nobody, |_| false).is_empty());
+    assert_eq!(roster.keep(&nobody, |_| true), [id()]);
+    assert!(roster.get(&id()).is_none());
+}
