@@ -1,7 +1,5 @@
 //! Random bytes from the cryptographic library's generator; also the jitter of every loop.
 
-use std::fmt::Write;
-
 /// The system could not give random bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the system gave no random bytes")]
@@ -15,10 +13,12 @@ pub fn hex<const N: usize>() -> Result<String, Unavailable> {
 }
 
 pub fn encode_hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut out, byte| {
-        let _ = write!(out, "{byte:02x}"); // writing to a String cannot fail
-        out
-    })
+    let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble)]);
+    let mut out = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        out.extend([digit(byte >> 4), digit(byte & 0xf)]);
+    }
+    out
 }
 
 /// Exactly `N` bytes in lower-case hex.

@@ -1,11 +1,13 @@
 //! What workloads use while the customer agrees. Nothing here outlives a proof.
 
+pub mod envelope;
 pub mod held;
 pub mod hold;
 pub mod refused;
 pub mod roster;
 #[cfg(test)]
 mod tests;
+pub mod token;
 
 pub use held::Held;
 pub use hold::{Hold, Standing, Version};

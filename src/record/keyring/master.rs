@@ -1,9 +1,10 @@
 //! A master key in the clear: one type that cannot be printed, cloned, compared or serialized, and
-//! is zeroized when dropped. It is never used itself, only as the input of HKDF.
+//! is zeroized when dropped. It is never used itself, only as the input of HKDF; what is derived from
+//! it is treated alike.
 
 use std::fmt;
 
-use aws_lc_rs::{constant_time, hkdf, rand};
+use aws_lc_rs::{constant_time, hkdf, hmac, rand};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use zeroize::Zeroizing;
 
@@ -12,6 +13,8 @@ use crate::random::{self, decode_hex, encode_hex};
 pub const LENGTH: usize = 32;
 const SALT: &[u8] = b"tenantkms.dev/v1";
 const COMMITMENT: &[u8] = b"commitment";
+const SESSION: &[u8] = b"session";
+const MESSAGE: &[u8] = b"message";
 
 /// The random name of a version: 128 bits in hex.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -19,12 +22,22 @@ const COMMITMENT: &[u8] = b"commitment";
 pub struct KeyId(String);
 
 impl KeyId {
+    pub const LENGTH: usize = 16;
+
     pub fn random() -> Result<Self, random::Unavailable> {
-        Ok(Self(random::hex::<16>()?))
+        Ok(Self(random::hex::<{ Self::LENGTH }>()?))
     }
 
     pub fn parse(text: &str) -> Option<Self> {
-        decode_hex::<16>(text).map(|_| Self(text.to_owned()))
+        decode_hex::<{ Self::LENGTH }>(text).map(|_| Self(text.to_owned()))
+    }
+
+    pub fn from_bytes(bytes: [u8; KeyId::LENGTH]) -> Self {
+        Self(encode_hex(&bytes))
+    }
+
+    pub fn to_bytes(&self) -> [u8; KeyId::LENGTH] {
+        decode_hex(&self.0).expect("every way to make one reads or writes hex")
     }
 
     pub fn as_str(&self) -> &str {
@@ -94,7 +107,9 @@ impl MasterKey {
 
     /// Binds this key to its tenant and its id.
     pub fn commitment(&self, tenant_uid: &str, id: &KeyId) -> Commitment {
-        Commitment(self.derive(COMMITMENT, &[tenant_uid.as_bytes(), id.as_str().as_bytes()]))
+        let mut out = [0; LENGTH];
+        self.derive(SALT, COMMITMENT, tenant_uid, id, &mut out);
+        Commitment(out)
     }
 
     /// Whether this is the key that was committed to, in constant time.
@@ -103,20 +118,85 @@ impl MasterKey {
         constant_time::verify_slices_are_equal(&own.0, &commitment.0).is_ok()
     }
 
-    /// HKDF-SHA256. Every part of `info` is preceded by its length, so that no two uses meet.
-    fn derive(&self, label: &[u8], context: &[&[u8]]) -> [u8; LENGTH] {
-        let mut info = Vec::new();
-        for part in std::iter::once(&label).chain(context) {
-            info.extend_from_slice(&(part.len() as u64).to_be_bytes());
-            info.extend_from_slice(part);
-        }
-        let mut out = [0; LENGTH];
-        let parts = [info.as_slice()];
-        hkdf::Salt::new(hkdf::HKDF_SHA256, SALT)
+    /// What session tokens of this tenant are authenticated with.
+    pub fn session_key(&self, tenant_uid: &str, id: &KeyId) -> SessionKey {
+        let mut key = Box::new(Zeroizing::new([0; LENGTH]));
+        self.derive(SALT, SESSION, tenant_uid, id, &mut **key);
+        SessionKey(key)
+    }
+
+    /// What one message is sealed with: its salt is random and never used again.
+    pub fn message_key(
+        &self,
+        tenant_uid: &str,
+        id: &KeyId,
+        salt: &[u8; MessageKey::SALT_LENGTH],
+    ) -> MessageKey {
+        let mut key = Box::new(Zeroizing::new([0; 2 * LENGTH]));
+        self.derive(salt, MESSAGE, tenant_uid, id, &mut **key);
+        MessageKey(key)
+    }
+
+    /// HKDF-SHA256. Every part of the info is preceded by its length, so that no two uses meet.
+    fn derive(&self, salt: &[u8], label: &[u8], tenant_uid: &str, id: &KeyId, out: &mut [u8]) {
+        let [uid, id] = [tenant_uid, id.as_str()].map(str::as_bytes);
+        let lengths = [label, uid, id].map(|part| (part.len() as u64).to_be_bytes());
+        let info = [&lengths[0], label, &lengths[1], uid, &lengths[2], id];
+        hkdf::Salt::new(hkdf::HKDF_SHA256, salt)
             .extract(&self.0)
-            .expand(&parts, hkdf::HKDF_SHA256)
-            .and_then(|okm| okm.fill(&mut out))
-            .expect("32 bytes are within what HKDF-SHA256 gives");
-        out
+            .expand(&info, Length(out.len()))
+            .and_then(|okm| okm.fill(out))
+            .expect("64 bytes are within what HKDF-SHA256 gives");
+    }
+}
+
+struct Length(usize);
+
+impl hkdf::KeyType for Length {
+    fn len(&self) -> usize {
+        self.0
+    }
+}
+
+/// Authenticates session tokens. Boxed: what is moved leaves copies on the stack, which nobody wipes.
+pub struct SessionKey(Box<Zeroizing<[u8; LENGTH]>>);
+
+impl fmt::Debug for SessionKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SessionKey")
+    }
+}
+
+impl SessionKey {
+    /// HMAC-SHA256 over the parts, one after the other.
+    pub fn sign(&self, parts: &[&[u8]]) -> hmac::Tag {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &**self.0);
+        let mut context = hmac::Context::with_key(&key);
+        parts.iter().for_each(|part| context.update(part));
+        context.sign()
+    }
+}
+
+/// Of one message: the key it is encrypted with, and a commitment to that key. Boxed as above.
+pub struct MessageKey(Box<Zeroizing<[u8; 2 * LENGTH]>>);
+
+impl fmt::Debug for MessageKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MessageKey")
+    }
+}
+
+impl MessageKey {
+    pub const SALT_LENGTH: usize = 32;
+    pub const COMMITMENT_LENGTH: usize = LENGTH;
+
+    /// For the one cipher that is made of it.
+    pub fn cipher_key(&self) -> &[u8] {
+        &self.0[..LENGTH]
+    }
+
+    /// Stands in the open beside the ciphertext: says nothing about the key, and fits to no other.
+    pub fn commitment(&self) -> &[u8] {
+        &self.0[LENGTH..]
     }
 }

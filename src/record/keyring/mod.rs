@@ -20,7 +20,7 @@ use crate::api::ProviderKind;
 use crate::provider::Wrapped;
 
 pub use change::{Erasure, Rewrapped, Unfit};
-pub use master::{Commitment, KeyId, MasterKey};
+pub use master::{Commitment, KeyId, MasterKey, MessageKey, SessionKey};
 
 /// How many versions may be unwrapped at most: each costs a call when the customer's key changes.
 pub const MOST_LIVE: usize = 64;
