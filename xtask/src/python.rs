@@ -1,5 +1,6 @@
-//! The loopback clouds checked by clients that nobody here wrote. The virtual environment is kept in
-//! the user's cache, by what is in it; one that was not finished is never used.
+//! What is checked from Python: the loopback clouds by clients that nobody here wrote, and the form
+//! of ciphertexts by a second implementation. The virtual environment is kept in the user's cache, by
+//! what is in it; one that was not finished is never used.
 
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -10,24 +11,33 @@ use anyhow::{Context, Result, bail};
 
 use crate::{build, step, tools};
 
-const CHECKS: &str = "tests/fakecloud/python";
+const CLOUDS: &str = "tests/fakecloud/python";
+const CIPHERTEXT: &str = "tests/ciphertext";
+const REQUIREMENTS: &str = "tests/fakecloud/python/requirements.txt";
 
 /// Runs the checks, with temporary files in `folder`; the workspace must be built.
 pub fn check(folder: &Path) -> Result<()> {
     tools::python()?;
     let environment = environment()?;
-    let mut pytest = Command::new(environment.join("env/bin/python"));
-    pytest
-        .args(["-m", "pytest", "-q", "-p", "no:cacheprovider", CHECKS])
-        .current_dir(build::root())
-        .env("FAKECLOUD_BIN", build::debug()?.join("fakecloud"))
-        .env("TMPDIR", folder)
-        .env("PYTHONDONTWRITEBYTECODE", "1");
-    step::run("the loopback clouds by official Python clients", pytest)
+    let programs = build::debug()?;
+    let run = |what: &str, tests: &str, variable: &str, program: &str| {
+        let mut pytest = Command::new(environment.join("env/bin/python"));
+        pytest
+            .args(["-m", "pytest", "-q", "-p", "no:cacheprovider", tests])
+            .current_dir(build::root())
+            .env(variable, programs.join(program))
+            .env("TMPDIR", folder)
+            .env("PYTHONDONTWRITEBYTECODE", "1");
+        step::run(what, pytest)
+    };
+    let clouds = "the loopback clouds by official Python clients";
+    let clouds = run(clouds, CLOUDS, "FAKECLOUD_BIN", "fakecloud");
+    let ciphertexts = "ciphertexts by examples/decrypt.py";
+    run(ciphertexts, CIPHERTEXT, "CIPHERTEXT_BIN", "ciphertext").and(clouds)
 }
 
 fn environment() -> Result<PathBuf> {
-    let requirements = build::root().join(CHECKS).join("requirements.txt");
+    let requirements = build::root().join(REQUIREMENTS);
     let wanted = fs::read_to_string(&requirements)
         .with_context(|| format!("read {}", requirements.display()))?;
     let interpreter = ["-c", "import sys; print(sys.executable, sys.version)"];
@@ -54,7 +64,7 @@ fn install(folder: &Path, requirements: &Path) -> Result<()> {
     pip.args(["-m", "pip", "install", "--quiet", "--no-input"])
         .args(["--disable-pip-version-check", "-r"])
         .arg(requirements);
-    step::run("official Python clients", pip)
+    step::run("the Python packages of the tests", pip)
 }
 
 fn cache() -> Result<PathBuf> {

@@ -11,7 +11,7 @@ use anyhow::{Result, bail};
 use crate::{build, cluster, dependencies, python, signals, step, tools};
 
 /// What is fuzzed: the targets of `tests/fuzz`.
-const FUZZED: [&str; 2] = ["record", "import"];
+const FUZZED: [&str; 4] = ["record", "import", "ciphertext", "session_token"];
 
 pub fn run(long: bool) -> Result<ExitCode> {
     tools::cc()?;

@@ -1,7 +1,9 @@
 //! What reads bytes that somebody else may have written, and what must hold of it whatever they
 //! are. The corpus in `corpus/TARGET/` is replayed by the ordinary tests.
 
+mod ciphertext;
 pub mod mutate;
+mod session_token;
 
 use std::fs;
 use std::io;
@@ -36,7 +38,7 @@ fn worked() -> Duration {
 }
 
 /// A further reader is one line here and a folder in `corpus/`.
-pub const TARGETS: [Target; 2] = [
+pub const TARGETS: [Target; 4] = [
     Target {
         name: "record",
         check: record,
@@ -44,6 +46,14 @@ pub const TARGETS: [Target; 2] = [
     Target {
         name: "import",
         check: import,
+    },
+    Target {
+        name: "ciphertext",
+        check: ciphertext::check,
+    },
+    Target {
+        name: "session_token",
+        check: session_token::check,
     },
 ];
 
