@@ -133,7 +133,7 @@ impl Cluster {
     }
 
     /// Who the operator is for the API server, as that server says.
-    async fn me(&self) -> Option<&str> {
+    pub async fn me(&self) -> Option<&str> {
         let client = self.client.clone()?;
         let ask = async {
             let reviews: Api<SelfSubjectReview> = Api::all(client);

@@ -8,5 +8,5 @@ pub mod secret;
 
 pub use cluster::Cluster;
 pub use identity::{AzureIdentity, IMDS_HOST_VARIABLE};
-pub use rights::Lent;
+pub use rights::{APPLY, Lent, subject};
 pub use secret::{Secret, SecretSource};

@@ -72,14 +72,7 @@ impl Lent<'_> {
     /// Makes the Roles, limited to this one object, and binds them to the operator, whatever of
     /// that is there already.
     fn grant(self, tenant: &TenantId, me: Option<&str>) -> String {
-        let account = me.and_then(|me| me.strip_prefix("system:serviceaccount:"));
-        let subject = match (account, me) {
-            (Some(account), _) => format!("--serviceaccount {}", quoted(account)),
-            (None, Some(me)) if !me.is_empty() && me.bytes().all(|b| b.is_ascii_graphic()) => {
-                format!("--user {}", quoted(me))
-            }
-            _ => "--serviceaccount '<namespace of the operator>:<its ServiceAccount>'".to_owned(),
-        };
+        let subject = subject(me);
         let namespace = quoted(&tenant.namespace);
         let commands = self.uses().iter().map(|(verb, resource, end)| {
             let role = quoted(&format!("tenant-kms-{}-{end}", tenant.name));
@@ -94,8 +87,20 @@ impl Lent<'_> {
     }
 }
 
+/// The operator as `kubectl create rolebinding` takes it.
+pub fn subject(me: Option<&str>) -> String {
+    let account = me.and_then(|me| me.strip_prefix("system:serviceaccount:"));
+    match (account, me) {
+        (Some(account), _) => format!("--serviceaccount {}", quoted(account)),
+        (None, Some(me)) if !me.is_empty() && me.bytes().all(|b| b.is_ascii_graphic()) => {
+            format!("--user {}", quoted(me))
+        }
+        _ => "--serviceaccount '<namespace of the operator>:<its ServiceAccount>'".to_owned(),
+    }
+}
+
 /// `kubectl create` stops at what exists, and half of it may.
-const APPLY: &str = "--dry-run=client --output yaml | kubectl apply --filename -";
+pub const APPLY: &str = "--dry-run=client --output yaml | kubectl apply --filename -";
 
 pub fn forbidden(lent: Lent<'_>, tenant: &TenantId, me: Option<&str>) -> Failure {
     let does = match lent {

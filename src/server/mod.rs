@@ -1,6 +1,7 @@
 //! What the operator serves: health and metrics, on their own address, without credentials.
 
 pub mod metrics;
+pub mod tls;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

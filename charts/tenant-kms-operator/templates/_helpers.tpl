@@ -73,3 +73,24 @@ subjects:
 {{- printf "%s:%s" .Values.image.repository (default .Chart.AppVersion .Values.image.tag) -}}
 {{- end -}}
 {{- end -}}
+
+{{/* The Secret with the agent API's certificate; empty when the operator issues it itself. */}}
+{{- define "tenant-kms-operator.agentSecret" -}}
+{{- if .Values.agent.tls.secretName -}}
+{{- .Values.agent.tls.secretName -}}
+{{- else if .Values.agent.tls.certManager.enabled -}}
+{{- printf "%s-agent-tls" (include "tenant-kms-operator.fullname" .) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* What workloads call it, as a list. */}}
+{{- define "tenant-kms-operator.agentNames" -}}
+{{- $service := printf "%s-agent.%s" (include "tenant-kms-operator.fullname" .) .Release.Namespace -}}
+{{- list (printf "%s.svc" $service) (printf "%s.svc.cluster.local" $service) $service | toJson -}}
+{{- end -}}
+
+{{/* The namespaces of the ConfigMap tenant-kms-ca, as a list. */}}
+{{- define "tenant-kms-operator.caNamespaces" -}}
+{{- $own := and .Values.agent.enabled (not (include "tenant-kms-operator.agentSecret" .)) -}}
+{{- ternary (concat (list .Release.Namespace) .Values.agent.tls.caNamespaces | uniq) (list) $own | toJson -}}
+{{- end -}}
