@@ -72,8 +72,36 @@ impl Clock for SystemClock {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
+    use std::sync::Mutex;
+
     use super::*;
+
+    /// A clock moved by hand: what has passed on each clock.
+    #[derive(Debug, Default)]
+    pub struct Hand(Mutex<(Duration, Duration)>);
+
+    impl Hand {
+        pub fn forward(&self, by: Duration) {
+            let mut passed = self.0.lock().expect("lock");
+            *passed = (passed.0 + by, passed.1 + by);
+        }
+
+        /// Sets the wall clock forward and leaves the other.
+        pub fn set_forward(&self, by: Duration) {
+            self.0.lock().expect("lock").1 += by;
+        }
+    }
+
+    impl Clock for Hand {
+        fn now(&self) -> Moment {
+            let (boot, wall) = *self.0.lock().expect("lock");
+            Moment {
+                boot,
+                wall: Duration::from_secs(1_000) + wall,
+            }
+        }
+    }
 
     fn at(boot: u64, wall: u64) -> Moment {
         Moment {

@@ -206,7 +206,8 @@ pub fn no_cluster(lent: Lent<'_>) -> Failure {
     )
 }
 
-fn quoted(argument: &str) -> String {
+/// One argument for a shell.
+pub fn quoted(argument: &str) -> String {
     format!("'{}'", argument.replace('\'', r"'\''"))
 }
 

@@ -67,6 +67,8 @@ struct LimitsFile {
     aws_account_region_rps: Option<u32>,
     gcp_project_rps: Option<u32>,
     identity_rps: Option<u32>,
+    agent_tenant_rps: Option<u32>,
+    agent_caller_rps: Option<u32>,
 }
 
 /// Reads a whole file. Either everything in it holds, or nothing.
@@ -154,6 +156,16 @@ fn limits(file: &LimitsFile) -> Result<Limits, Invalid> {
             defaults.gcp_project_rps,
         )?,
         identity_rps: limit("identityRps", file.identity_rps, defaults.identity_rps)?,
+        agent_tenant_rps: limit(
+            "agentTenantRps",
+            file.agent_tenant_rps,
+            defaults.agent_tenant_rps,
+        )?,
+        agent_caller_rps: limit(
+            "agentCallerRps",
+            file.agent_caller_rps,
+            defaults.agent_caller_rps,
+        )?,
     })
 }
 

@@ -40,13 +40,16 @@ pub enum OwnAzure {
     ManagedIdentity,
 }
 
-/// Requests per second and installation.
+/// Requests per second: to the clouds per installation, from workloads per replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     pub vault_host_rps: u32,
     pub aws_account_region_rps: u32,
     pub gcp_project_rps: u32,
     pub identity_rps: u32,
+    pub agent_tenant_rps: u32,
+    /// Of one caller of one tenant.
+    pub agent_caller_rps: u32,
 }
 
 impl Default for Limits {
@@ -56,6 +59,8 @@ impl Default for Limits {
             aws_account_region_rps: 1000,
             gcp_project_rps: 500,
             identity_rps: 300,
+            agent_tenant_rps: 20_000,
+            agent_caller_rps: 5_000,
         }
     }
 }

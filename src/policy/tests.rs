@@ -12,7 +12,7 @@ operatorIdentity:
   azure: managedIdentity
   allow: [{ tenants: ["tenants/*"], keys: ["https://acme-kv.vault.azure.net/keys/*"] }]
 allowedEndpointSuffixes: [vault.example.test]
-limits: { vaultHostRps: 7 }
+limits: { vaultHostRps: 7, agentCallerRps: 8 }
 "#;
 
 #[test]
@@ -36,6 +36,8 @@ fn grants_what_is_written_and_nothing_else() {
     assert_eq!(policy.own_azure(), OwnAzure::ManagedIdentity);
     assert_eq!(policy.limits().vault_host_rps, 7);
     assert_eq!(policy.limits().identity_rps, 300);
+    assert_eq!(policy.limits().agent_tenant_rps, 20_000);
+    assert_eq!(policy.limits().agent_caller_rps, 8);
     assert!(!Policy::default().allows_own_identity(&acme, key));
 }
 
@@ -70,6 +72,8 @@ fn a_refusal_names_the_place_and_never_the_value() {
             "allowedEndpointSuffixes[0]",
         ),
         ("limits: {vaultHostRps: 0}", "limits.vaultHostRps"),
+        ("limits: {agentTenantRps: 0}", "limits.agentTenantRps"),
+        ("limits: {agentCallerRps: 0}", "limits.agentCallerRps"),
         ("limits: {vaultHostRps: hunter2}", "expected u32"),
         ("hunter2: [", "line "),
     ] {

@@ -1,6 +1,10 @@
 //! What the operator serves: health and metrics, on their own address, without credentials.
 
+pub mod agent;
 pub mod metrics;
+pub mod agent;
+pub mod metrics;
+pub mod reviews;
 pub mod tls;
 
 use std::net::SocketAddr;

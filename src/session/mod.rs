@@ -1,5 +1,6 @@
 //! What workloads use while the customer agrees. Nothing here outlives a proof.
 
+pub mod caller;
 pub mod envelope;
 pub mod held;
 pub mod hold;
@@ -9,6 +10,7 @@ pub mod roster;
 mod tests;
 pub mod token;
 
+pub use caller::Caller;
 pub use held::Held;
 pub use hold::{Hold, Standing, Version};
 pub use refused::Refused;

@@ -1,0 +1,3 @@
+//! The agent API: what workloads call.
+
+pub mod limits;

@@ -1,0 +1,192 @@
+//! Asks at most once at a time for the same thing, remembers the answer, and lets what is held
+//! stand in while there is none. Everything that waits does so in bounded number and time.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, watch};
+use tokio::time::timeout;
+use tracing::{info, warn};
+
+use super::remembered::{Step, Terms, Trouble, Verdict};
+use super::store::{Key, Store};
+use crate::clock::Clock;
+
+/// For one review.
+const DEADLINE: Duration = Duration::from_secs(2);
+/// For its turn.
+const TURN: Duration = Duration::from_secs(1);
+/// Reviews of one kind at the API server; there are two kinds, so that a flood of tokens delays
+/// no access review.
+pub const IN_FLIGHT: usize = 32;
+/// Reviews that are under way or wait for their turn, and requests that wait for a review.
+const QUEUE: usize = 512;
+const WAITING: usize = 4096;
+
+type Answer<V, N> = Result<Verdict<V, N>, Trouble>;
+type Told<V, N> = watch::Receiver<Option<Answer<V, N>>>;
+
+/// Why a request gets nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Denied<N> {
+    No(N),
+    Trouble(Trouble),
+}
+
+/// The memory of one kind of review.
+pub struct Memo<V, N> {
+    kind: &'static str,
+    clock: Arc<dyn Clock>,
+    store: Store<V, N>,
+    under_way: Mutex<HashMap<Key, Told<V, N>>>,
+    turns: Semaphore,
+    waiting: Semaphore,
+    silent: AtomicBool,
+}
+
+impl<V, N> Memo<V, N>
+where
+    V: Clone + Send + Sync + 'static,
+    N: Clone + Send + Sync + 'static,
+{
+    pub fn new(kind: &'static str, terms: Terms, clock: Arc<dyn Clock>) -> Arc<Self> {
+        Arc::new(Self {
+            kind,
+            clock,
+            store: Store::new(terms),
+            under_way: Mutex::default(),
+            turns: Semaphore::new(IN_FLIGHT),
+            waiting: Semaphore::new(WAITING),
+            silent: AtomicBool::new(false),
+        })
+    }
+
+    /// The answer that is remembered, then without an await, or else a new one. `review` says how
+    /// to ask, or that there is nothing to ask.
+    pub async fn answer<F>(
+        self: &Arc<Self>,
+        key: Key,
+        review: impl FnOnce() -> Result<F, N>,
+    ) -> Result<V, Denied<N>>
+    where
+        F: Future<Output = Answer<V, N>> + Send + 'static,
+    {
+        match self.store.step(&key, self.clock.now()) {
+            Step::Serve(value) => Ok(value),
+            Step::ServeAndAsk(value) => {
+                if let Ok(review) = review() {
+                    self.join(key, review);
+                }
+                Ok(value)
+            }
+            Step::Refuse(why) => Err(Denied::No(why)),
+            Step::Fail(trouble) => Err(Denied::Trouble(trouble)),
+            Step::Ask => self.ask(key, review().map_err(Denied::No)?).await,
+        }
+    }
+
+    async fn ask(
+        self: &Arc<Self>,
+        key: Key,
+        review: impl Future<Output = Answer<V, N>> + Send + 'static,
+    ) -> Result<V, Denied<N>> {
+        let answer = match (self.waiting.try_acquire(), self.join(key, review)) {
+            (Ok(_place), Some(mut told)) => match told.wait_for(Option::is_some).await {
+                Ok(answer) => answer.clone().unwrap_or(Err(Trouble::Silent)),
+                Err(_) => Err(Trouble::Silent), // the runtime is shutting down
+            },
+            _ => Err(Trouble::Busy),
+        };
+        match answer {
+            Ok(Verdict::Yes { value, .. }) => Ok(value),
+            Ok(Verdict::No(why)) => Err(Denied::No(why)),
+            Err(trouble) => {
+                let held = self.store.held(&key, self.clock.now());
+                held.ok_or(Denied::Trouble(trouble))
+            }
+        }
+    }
+
+    /// The review of `key` that is under way, begun if there is none; `None`: there is no room.
+    /// It goes on whether or not somebody waits for it.
+    fn join(
+        self: &Arc<Self>,
+        key: Key,
+        review: impl Future<Output = Answer<V, N>> + Send + 'static,
+    ) -> Option<Told<V, N>> {
+        let mut under_way = lock(&self.under_way);
+        if let Some(told) = under_way.get(&key) {
+            return Some(told.clone());
+        }
+        if under_way.len() >= QUEUE {
+            return None;
+        }
+        let (tell, told) = watch::channel(None);
+        under_way.insert(key, told.clone());
+        drop(under_way);
+        let under_way = UnderWay {
+            memo: self.clone(),
+            key,
+        };
+        tokio::spawn(run(under_way, review, tell));
+        Some(told)
+    }
+
+    /// Says when the answers stop and when they come again, and not of each.
+    fn tell_change(&self, answer: &Answer<V, N>) {
+        let trouble = answer.as_ref().err();
+        let silent = trouble.is_some();
+        if self.silent.swap(silent, Ordering::Relaxed) == silent {
+            return;
+        }
+        if let Some(trouble) = trouble {
+            warn!(review = self.kind, ?trouble, "reviews get no answer");
+        } else {
+            info!(review = self.kind, "reviews are answered again");
+        }
+    }
+}
+
+async fn run<V, N>(
+    under_way: UnderWay<V, N>,
+    review: impl Future<Output = Answer<V, N>>,
+    tell: watch::Sender<Option<Answer<V, N>>>,
+) where
+    V: Clone + Send + Sync + 'static,
+    N: Clone + Send + Sync + 'static,
+{
+    let memo = &under_way.memo;
+    let turn = timeout(TURN, memo.turns.acquire()).await;
+    let at = memo.clock.now();
+    let answer = match &turn {
+        Ok(_) => timeout(DEADLINE, review)
+            .await
+            .unwrap_or(Err(Trouble::Silent)),
+        Err(_) => Err(Trouble::Busy),
+    };
+    drop(turn);
+    memo.store
+        .record(under_way.key, &answer, at, memo.clock.now());
+    memo.tell_change(&answer);
+    // Only now, so that whoever comes later finds what is remembered.
+    drop(under_way);
+    tell.send_replace(Some(answer));
+}
+
+/// Takes a review off the list however it ends.
+struct UnderWay<V, N> {
+    memo: Arc<Memo<V, N>>,
+    key: Key,
+}
+
+impl<V, N> Drop for UnderWay<V, N> {
+    fn drop(&mut self) {
+        lock(&self.memo.under_way).remove(&self.key);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,235 @@
+//! What a remembered review is good for now: pure decisions about one entry.
+
+use std::time::Duration;
+
+use crate::clock::Moment;
+
+/// For how long answers of one kind are remembered.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// A yes is not questioned.
+    pub yes: Duration,
+    /// A yes still holds when the API server gives no answer.
+    pub hold: Duration,
+    /// A no is not questioned.
+    pub no: Duration,
+}
+
+/// A try that had no answer keeps the next one waiting: twice this at most, by jitter.
+const WAIT: Duration = Duration::from_secs(2);
+/// So long after such a try nobody is kept waiting for another one.
+const RECENT: Duration = Duration::from_secs(10);
+
+/// Why there is no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// None came in time, or none that could be understood.
+    Silent,
+    /// The API server did not do the review.
+    Status(u16),
+    /// It was not asked: too many reviews are under way.
+    Busy,
+}
+
+/// What the API server says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict<V, N> {
+    /// Remembered no longer than to `until` on the wall clock.
+    Yes {
+        value: V,
+        until: Duration,
+    },
+    No(N),
+}
+
+/// A try without an answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Failed {
+    trouble: Trouble,
+    at: Moment,
+    wait: Duration,
+}
+
+impl Failed {
+    /// `jitter` is a fraction in 0..1.
+    pub fn new(trouble: Trouble, at: Moment, jitter: f64) -> Self {
+        Self {
+            trouble,
+            at,
+            wait: WAIT + WAIT.mul_f64(jitter),
+        }
+    }
+
+    fn within(&self, now: Moment, span: Duration) -> bool {
+        is_within(self.at, now, span)
+    }
+}
+
+/// A yes, dated before it was asked for.
+#[derive(Clone, Debug)]
+pub struct Yes<V> {
+    pub value: V,
+    pub at: Moment,
+    pub until: Duration,
+    /// The last try since then.
+    pub failed: Option<Failed>,
+}
+
+/// Anything but a yes.
+#[derive(Clone, Debug)]
+pub enum Other<N> {
+    No { why: N, at: Moment },
+    Failed(Failed),
+}
+
+/// What to do about a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step<V, N> {
+    Serve(V),
+    /// Serve at once, and ask meanwhile.
+    ServeAndAsk(V),
+    Refuse(N),
+    /// The last try was just now, and nothing holds.
+    Fail(Trouble),
+    Ask,
+}
+
+/// A clock that was set makes every age doubtful.
+fn is_within(at: Moment, now: Moment, span: Duration) -> bool {
+    now.agrees_with(at) && now.since(at) < span
+}
+
+impl<V: Clone> Yes<V> {
+    /// Whether it may be relied on while the API server gives no answer.
+    pub fn holds(&self, now: Moment, terms: &Terms) -> bool {
+        now.wall < self.until && is_within(self.at, now, terms.hold)
+    }
+
+    /// `None`: it is worth nothing any more.
+    pub fn step<N>(&self, now: Moment, terms: &Terms) -> Option<Step<V, N>> {
+        if !self.holds(now, terms) {
+            return None;
+        }
+        let served = self.value.clone();
+        if is_within(self.at, now, terms.yes) {
+            return Some(Step::Serve(served));
+        }
+        Some(match self.failed {
+            Some(failed) if failed.within(now, failed.wait) => Step::Serve(served),
+            Some(failed) if failed.within(now, RECENT) => Step::ServeAndAsk(served),
+            _ => Step::Ask,
+        })
+    }
+}
+
+impl<N: Clone> Other<N> {
+    pub fn step<V>(&self, now: Moment, terms: &Terms) -> Option<Step<V, N>> {
+        match self {
+            Self::No { why, at } if is_within(*at, now, terms.no) => {
+                Some(Step::Refuse(why.clone()))
+            }
+            Self::Failed(failed) if failed.within(now, failed.wait) => {
+                Some(Step::Fail(failed.trouble))
+            }
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TERMS: Terms = Terms {
+        yes: Duration::from_secs(30),
+        hold: Duration::from_mins(5),
+        no: Duration::from_secs(10),
+    };
+
+    fn at(boot: u64, wall: u64) -> Moment {
+        Moment {
+            boot: Duration::from_secs(boot),
+            wall: Duration::from_secs(1_000 + wall),
+        }
+    }
+
+    fn yes(until: u64, failed: Option<Failed>) -> Yes<u8> {
+        Yes {
+            value: 7,
+            at: at(0, 0),
+            until: at(0, until).wall,
+            failed,
+        }
+    }
+
+    fn step(yes: &Yes<u8>, boot: u64, wall: u64) -> Option<Step<u8, ()>> {
+        yes.step(at(boot, wall), &TERMS)
+    }
+
+    #[test]
+    fn a_yes_is_served_then_asked_again_then_worth_nothing() {
+        let yes = yes(10_000, None);
+        for (seconds, expected) in [
+            (0, Some(Step::Serve(7))),
+            (29, Some(Step::Serve(7))),
+            (30, Some(Step::Ask)),
+            (299, Some(Step::Ask)),
+            (300, None),
+        ] {
+            assert_eq!(step(&yes, seconds, seconds), expected, "{seconds}");
+        }
+    }
+
+    #[test]
+    fn a_yes_ends_with_its_token_and_with_a_clock_that_was_set() {
+        let short = yes(20, None);
+        assert_eq!(step(&short, 19, 19), Some(Step::Serve(7)));
+        assert_eq!(step(&short, 20, 20), None);
+        let yes = yes(10_000, None);
+        assert_eq!(step(&yes, 10, 16), None);
+        assert_eq!(step(&yes, 16, 10), None);
+        assert_eq!(step(&yes, 28, 30), Some(Step::Ask), "the larger age");
+    }
+
+    #[test]
+    fn after_a_try_without_an_answer_nobody_waits_and_the_next_try_does() {
+        let failed = Failed::new(Trouble::Silent, at(100, 100), 0.5);
+        let yes = yes(10_000, Some(failed));
+        for (seconds, expected) in [
+            (100, Some(Step::Serve(7))),
+            (102, Some(Step::Serve(7))),
+            (103, Some(Step::ServeAndAsk(7))),
+            (109, Some(Step::ServeAndAsk(7))),
+            // The API server may have recovered long ago: its word counts again.
+            (110, Some(Step::Ask)),
+            (300, None),
+        ] {
+            assert_eq!(step(&yes, seconds, seconds), expected, "{seconds}");
+        }
+    }
+
+    #[test]
+    fn a_no_and_a_failure_are_short() {
+        let no = Other::No {
+            why: "no",
+            at: at(0, 0),
+        };
+        let failed = Other::Failed(Failed::new(Trouble::Busy, at(0, 0), 0.0));
+        let step = |other: &Other<&'static str>, boot, wall| -> Option<Step<u8, _>> {
+            other.step(at(boot, wall), &TERMS)
+        };
+        assert_eq!(step(&no, 9, 9), Some(Step::Refuse("no")));
+        assert_eq!(step(&no, 10, 10), None);
+        assert_eq!(step(&no, 9, 0), None);
+        assert_eq!(step(&failed, 1, 1), Some(Step::Fail(Trouble::Busy)));
+        assert_eq!(step(&failed, 2, 2), None);
+    }
+
+    #[test]
+    fn the_wait_is_jittered() {
+        for (jitter, wait) in [(0.0, 2_000), (0.5, 3_000), (0.999, 3_998)] {
+            let failed = Failed::new(Trouble::Silent, at(0, 0), jitter);
+            assert_eq!(failed.wait.as_millis(), wait);
+        }
+    }
+}
