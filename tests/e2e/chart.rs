@@ -1,6 +1,8 @@
 //! The chart: what it renders is what the API server takes, with each optional part on and off,
 //! and a wrong value is refused in words.
 
+mod agent;
+
 use std::collections::BTreeSet;
 
 use anyhow::{Result, ensure};
@@ -19,7 +21,7 @@ async fn helm(control: &ControlPlane, verb: &[&str], sets: &[&str]) -> Result<Ou
 }
 
 /// Each optional part, switched on.
-const PARTS: [&str; 42] = [
+const PARTS: [&str; 47] = [
     r#"watchNamespaces=["default"]"#,
     r#"tenantCredentials=[{"namespace":"default","secrets":["acme"],"serviceAccounts":["acme"]}]"#,
     r#"clientSecrets=[{"name":"AZURE_KC_CLIENT_SECRET","secretName":"acme","key":"secret","namespaces":["tenants"]}]"#,
@@ -62,10 +64,15 @@ const PARTS: [&str; 42] = [
     r#"records.writers={"users":["system:serviceaccount:velero:velero"],"groups":["backup"]}"#,
     r#"probes={"readiness":{"initialDelaySeconds":1}}"#,
     "replicaCount=3",
+    r#"agent={"port":9443,"service":{"annotations":{"a":"b"}}}"#,
+    r#"agent={"tls":{"caNamespaces":["kube-public"]}}"#,
+    r#"agent={"tls":{"secretName":"agent-tls"}}"#,
+    r#"agent={"tls":{"certManager":{"enabled":true,"issuerRef":{"name":"ca","kind":"ClusterIssuer"}}}}"#,
+    r#"networkPolicy={"enabled":true,"agentFrom":[{"podSelector":{}}]}"#,
 ];
 
 /// Each part that is there by default, switched off.
-const OFF: [&str; 12] = [
+const OFF: [&str; 13] = [
     r#"rbac={"create":false}"#,
     r#"rbac={"aggregateToView":false,"aggregateToEdit":false,"aggregateToAdmin":false}"#,
     r#"admissionPolicies={"create":false}"#,
@@ -78,17 +85,18 @@ const OFF: [&str; 12] = [
     r#"metrics={"service":{"enabled":false}}"#,
     r#"probes={"liveness":{"enabled":false},"readiness":{"enabled":false}}"#,
     "topologySpreadConstraints=[]",
+    r#"agent={"enabled":false}"#,
 ];
 
-/// The Prometheus operator's kinds, for what they are to the chart: names.
-const MONITORING: &str = r#"{"apiVersion":"v1","kind":"List","items":[KINDS]}"#;
+/// The kinds of other operators, for what they are to the chart: names.
+const OTHERS: [(&str, &str, &str); 3] = [
+    ("monitoring.coreos.com", "ServiceMonitor", "servicemonitors"),
+    ("monitoring.coreos.com", "PrometheusRule", "prometheusrules"),
+    ("cert-manager.io", "Certificate", "certificates"),
+];
 
-async fn monitoring(control: &ControlPlane) -> Result<()> {
-    let kinds = [
-        ("ServiceMonitor", "servicemonitors"),
-        ("PrometheusRule", "prometheusrules"),
-    ];
-    let crds = kinds.map(|(kind, plural)| {
+async fn others(control: &ControlPlane) -> Result<()> {
+    let crds = OTHERS.map(|(group, kind, plural)| {
         let version = json!({
             "name": "v1", "served": true, "storage": true,
             "schema": { "openAPIV3Schema": {
@@ -97,22 +105,20 @@ async fn monitoring(control: &ControlPlane) -> Result<()> {
         });
         json!({
             "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-            "metadata": { "name": format!("{plural}.monitoring.coreos.com") },
+            "metadata": { "name": format!("{plural}.{group}") },
             "spec": {
-                "group": "monitoring.coreos.com", "scope": "Namespaced", "versions": [version],
+                "group": group, "scope": "Namespaced", "versions": [version],
                 "names": { "kind": kind, "plural": plural, "singular": kind.to_lowercase() },
             },
         })
-        .to_string()
     });
-    let list = MONITORING.replace("KINDS", &crds.join(","));
+    let list = json!({ "apiVersion": "v1", "kind": "List", "items": crds });
     let apply = ["apply", "--server-side", "-f", "-"];
-    control.kubectl_stdin(&apply, &list).await?.success()?;
+    let applied = control.kubectl_stdin(&apply, &list.to_string()).await?;
+    applied.success()?;
+    let names = OTHERS.map(|(group, _, plural)| format!("crd/{plural}.{group}"));
     let mut wait = vec!["wait", "--for=condition=Established", "--timeout=60s"];
-    wait.extend([
-        "crd/servicemonitors.monitoring.coreos.com",
-        "crd/prometheusrules.monitoring.coreos.com",
-    ]);
+    wait.extend(names.iter().map(String::as_str));
     control.kubectl(&wait).await?.success().map(drop)
 }
 
@@ -150,7 +156,7 @@ async fn try_out(control: &ControlPlane, sets: &[&str], tried: &BTreeSet<String>
 #[tokio::test]
 async fn the_api_server_takes_what_is_rendered() -> Result<()> {
     let control = ControlPlane::shared().await?;
-    monitoring(control).await?;
+    others(control).await?;
     let none = BTreeSet::new();
     try_out(control, &[], &none).await?;
     let usual = documents(control, &[]).await?;

@@ -1,6 +1,7 @@
 //! What the chart lets the operator do: what is documented, nothing that it does not use, and no
 //! rule that it could do without.
 
+mod agent;
 mod lent;
 mod people;
 
@@ -145,7 +146,7 @@ async fn the_operator_may_do_what_is_documented_and_no_more() -> Result<()> {
         let mut values = vec![lent.as_str()];
         values.extend((!mode.is_empty()).then_some(mode));
         env.upgrade(&values).await?;
-        let all = ANSWERS.into_iter().chain(
+        let all = ANSWERS.into_iter().chain(agent::ANSWERS).chain(
             EVERYWHERE
                 .into_iter()
                 .map(|(verb, resource, place)| (verb, resource, place, everywhere)),
@@ -168,7 +169,7 @@ async fn the_operator_may_do_what_is_documented_and_no_more() -> Result<()> {
 
 /// The operator's own rules as the chart renders them: the Role and the place of the rule in it.
 async fn rules(env: &Env) -> Result<Vec<(Value, usize)>> {
-    let documents = env.chart(&[&lent::value(env)]).await?;
+    let documents = env.chart(&[&lent::value(env), agent::OFF]).await?;
     let bound: BTreeSet<String> = documents
         .iter()
         .filter(|one| one.get("roleRef").is_some())
@@ -193,9 +194,11 @@ async fn complete(env: &Env) -> Result<bool> {
         anyhow::Ok(serde_json::from_str::<Value>(&list)?["items"].clone())
     };
     let proved = env.tenant("acme").await?["status"]["phase"] == "Active";
+    let secrets = get(&env.records_namespace, "secrets").await?;
+    let recorded = secrets.as_array();
     Ok(proved
         && get(&env.records_namespace, "leases").await?[0]["spec"]["holderIdentity"].is_string()
-        && get(&env.records_namespace, "secrets").await?[0]["type"] == "tenantkms.dev/record"
+        && recorded.is_some_and(|all| all.iter().any(|one| one["type"] == "tenantkms.dev/record"))
         && get(&env.namespace, "events.events.k8s.io").await?[0]["reason"] == "Verified")
 }
 

@@ -104,6 +104,42 @@ async fn records_are_kept_from_everybody() -> Result<()> {
     Ok(())
 }
 
+/// What workloads trust is the operator's alone to write, too.
+#[tokio::test]
+async fn the_agents_ca_is_kept_from_everybody() -> Result<()> {
+    let env = Env::new("keeps-ca").await?;
+    let namespace = ["--namespace", env.records_namespace.as_str()];
+    let name = "tenant-kms-agent-ca";
+    let kind = "--type=tenantkms.dev/agent-ca";
+    let data = r#"--patch={"stringData":{"agent-ca.json":"{}"}}"#;
+    let create = |name| ["create", "secret", "generic", name, kind];
+    let refused = async |args: &[&str], words: &str| {
+        let answer = env.control.kubectl(&[&namespace, args].concat()).await?;
+        anyhow::Ok(!answer.status && answer.stderr.contains(words))
+    };
+    let write = "only the tenant-kms operator may write records and the agent's CA";
+    eventually("the policy is in force", SOON, async || {
+        let dry = [&create(name)[..], &["--dry-run=server"]].concat();
+        refused(&dry, write).await
+    })
+    .await?;
+    let operator = format!("--as={}", env.operator_user());
+    let masters = "--as-group=system:masters"; // the policy looks at the name
+    let by_it = [&namespace[..], &create(name), &[&operator, masters]].concat();
+    env.control.kubectl(&by_it).await?.success()?;
+    let keep =
+        "the agent's CA is what workloads trust: it may not be deleted; break glass: kubectl";
+    for (args, words) in [
+        (&["delete", "secret", name][..], keep),
+        (&["patch", "secret", name, data][..], write),
+        (&create("another")[..], write),
+        (&["create", "secret", "generic", name][..], write),
+    ] {
+        ensure!(refused(args, words).await?, "{args:?}");
+    }
+    Ok(())
+}
+
 /// What calls itself another namespace's claim and is no record takes nobody's key: the policy above
 /// guards records alone.
 #[tokio::test]

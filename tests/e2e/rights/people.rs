@@ -84,3 +84,37 @@ async fn the_roles_of_kubernetes_have_them() -> Result<()> {
     }
     Ok(())
 }
+
+/// What workloads need is bound to them by whoever owns their namespace: nobody has it before.
+#[tokio::test]
+async fn sessions_and_data_keys_are_bound_by_people() -> Result<()> {
+    let env = Env::new("workloads").await?;
+    for (role, datakey) in [("session", "no"), ("datakey", "yes")] {
+        let kubeconfig = person(&env, role, &[role]).await?;
+        let uses = [
+            ("--subresource=session", "yes"),
+            ("--subresource=datakey", datakey),
+            ("--subresource=migrate", "no"),
+        ];
+        for (sub, expected) in uses {
+            let args = ["auth", "can-i", "create", "tenantkmses.tenantkms.dev", sub];
+            let args = [&args[..], &["--namespace", &env.namespace]].concat();
+            eventually(expected, SOON, async || {
+                let answer = env.control.kubectl_as(&kubeconfig, &args).await?;
+                Ok(answer.stdout.trim() == expected)
+            })
+            .await
+            .with_context(|| format!("{role}: {sub}: {expected}"))?;
+        }
+    }
+    let documents = env.chart(&[]).await?;
+    for role in ["session", "datakey"] {
+        let suffix = format!(".tkms-{role}");
+        let named = |name: &serde_json::Value| name.as_str().is_some_and(|n| n.ends_with(&suffix));
+        ensure!(documents.iter().all(|one| !named(&one["roleRef"]["name"])));
+        let role = documents.iter().find(|one| named(&one["metadata"]["name"]));
+        let labels = role.context("the role")?["metadata"]["labels"].to_string();
+        ensure!(!labels.contains("aggregate-to"), "{labels}");
+    }
+    Ok(())
+}
