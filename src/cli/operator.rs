@@ -26,7 +26,9 @@ use crate::policy;
 use crate::provider::Providers;
 use crate::random;
 use crate::record::store::{KubeStore, RecordStore};
-use crate::server::{self, metrics::Metrics};
+use crate::server::agent::start as agent;
+use crate::server::metrics::Metrics;
+use crate::server::{health, tls};
 use crate::session::{Held, held};
 
 /// How many attempts on clouds may be under way at once.
@@ -71,6 +73,11 @@ pub struct Args {
     /// `local://NAME`.
     #[arg(long, value_name = "DIR", env = "TENANT_KMS_LOCAL_KEK_DIR")]
     local_kek_dir: Option<PathBuf>,
+    /// Where the agent API is served, over TLS. Without it no session is given here.
+    #[arg(long, value_name = "ADDR", env = "TENANT_KMS_LISTEN")]
+    listen: Option<SocketAddr>,
+    #[command(flatten)]
+    tls: tls::Options,
     /// Where health and metrics are served.
     #[arg(
         long,
@@ -101,6 +108,8 @@ enum Fatal {
     Metrics(#[from] prometheus::Error),
     #[error("metrics address: {0}")]
     Listen(std::io::Error),
+    #[error("agent API: {0}")]
+    Agent(#[from] agent::StartError),
     #[error("signals cannot be received: {0}")]
     Signals(std::io::Error),
     #[error(transparent)]
@@ -202,7 +211,10 @@ async fn operate(args: Args) -> Result<(), Fatal> {
     };
     let mut background = JoinSet::new();
     background.spawn(async move { events.run().await });
-    background.spawn(held::sweep(keys, Arc::new(SystemClock)));
+    let (guests, told) = (ctx.guests.clone(), metrics.clone());
+    background.spawn(held::sweep(keys, Arc::new(SystemClock), move |held| {
+        told.set_keys(held, guests.len());
+    }));
     background.spawn(report_faults(watched.fault, metrics.clone()));
     // What must end in order: the watches first, the lease when nothing is written any more.
     let (release, released) = watch::channel(false);
@@ -212,7 +224,19 @@ async fn operate(args: Args) -> Result<(), Fatal> {
     for namespace in namespaces {
         watching.spawn(controller::run(ctx.clone(), namespace, ending.clone()));
     }
-    let mut server = tokio::spawn(server::run(args.metrics_listen, metrics, syncing, ending));
+    let agent = match args.listen {
+        Some(address) => Some(agent::start(address, &args.tls, &ctx, ending.clone()).await?),
+        None => None,
+    };
+    let ready = agent.as_ref().map(agent::Listening::readiness);
+    let mut serving = tokio::spawn(serve(agent, ending.clone()));
+    let mut server = tokio::spawn(health::run(
+        args.metrics_listen,
+        metrics,
+        syncing,
+        ready,
+        ending,
+    ));
 
     let ended = tokio::select! {
         signal = terminated() => signal,
@@ -223,6 +247,7 @@ async fn operate(args: Args) -> Result<(), Fatal> {
         _ = watching.join_next() => Err(Fatal::Ended),
         _ = background.join_next() => Err(Fatal::Ended),
         _ = &mut lease_task => Err(Fatal::Ended),
+        _ = &mut serving => Err(Fatal::Ended),
     };
     info!("stopping");
     stop.send_replace(true);
@@ -231,10 +256,23 @@ async fn operate(args: Args) -> Result<(), Fatal> {
         release.send_replace(true);
         let _ = lease_task.await; // it ended one way or the other
     };
-    if tokio::time::timeout(STOP, in_order).await.is_err() {
+    let last_calls = async {
+        let _ = serving.await; // so did this
+    };
+    let all = async { tokio::join!(in_order, last_calls) };
+    if tokio::time::timeout(STOP, all).await.is_err() {
         warn!("not everything ended in time");
     }
     ended
+}
+
+async fn serve(agent: Option<agent::Listening>, mut stop: watch::Receiver<bool>) {
+    match agent {
+        Some(agent) => agent.serve().await,
+        None => {
+            let _ = stop.wait_for(|stop| *stop).await; // an error means the process is ending
+        }
+    }
 }
 
 async fn terminated() -> Result<(), Fatal> {

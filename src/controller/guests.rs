@@ -304,7 +304,7 @@ impl Tending {
             () = self.guest.wake.notified() => {}
         }
         let now = self.ctx.clock.now().boot;
-        now.saturating_sub(self.guest.used.at()) < interval + LINGER
+        now.saturating_sub(self.guest.used.at().unwrap_or_default()) < interval + LINGER
     }
 }
 

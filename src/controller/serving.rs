@@ -92,7 +92,7 @@ pub async fn version(
     hold: &Hold,
     key: &KeyId,
 ) -> Result<Arc<Version>, Refused> {
-    if let Some(version) = hold.version(key) {
+    if let Some(version) = hold.use_version(key, ctx.clock.now()) {
         return Ok(version.clone());
     }
     if hold.standing(key) == Some(Standing::Erased) {

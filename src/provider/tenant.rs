@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use crate::policy::pattern::is_dns_name;
+
 /// `namespace/name` of one `TenantKms`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TenantId {
@@ -11,6 +13,14 @@ pub struct TenantId {
 }
 
 impl TenantId {
+    /// From `namespace/name`, if an object can have it.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (namespace, name) = text.split_once('/')?;
+        // A namespace is one label.
+        let possible = !namespace.contains('.') && is_dns_name(namespace) && is_dns_name(name);
+        possible.then(|| Self::new(namespace, name))
+    }
+
     pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
         Self {
             namespace: namespace.into(),

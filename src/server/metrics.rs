@@ -15,6 +15,7 @@ use crate::controller::context::lock;
 use crate::controller::outcome::Outcome;
 use crate::provider::{Failure, TenantId};
 use crate::seal::{Seal, Transition};
+use crate::server::agent::Operation;
 
 #[derive(Debug)]
 pub struct Metrics {
@@ -31,6 +32,10 @@ pub struct Metrics {
     events_dropped: IntCounter,
     holder: IntGauge,
     policy_invalid: IntGauge,
+    agent_requests: IntCounterVec,
+    agent_seconds: HistogramVec,
+    keys_held: IntGauge,
+    guests: IntGauge,
     phases: Mutex<HashMap<TenantId, Phase>>,
 }
 
@@ -103,6 +108,27 @@ impl Metrics {
             policy_invalid: gauge(
                 "policy_invalid",
                 "1 when the configuration file is refused and the previous one is in force.",
+            )?,
+            agent_requests: counter(
+                "agent_requests_total",
+                "Calls of the agent API, by operation and outcome (ok, or the type of the error).",
+                &["operation", "outcome"],
+            )?,
+            agent_seconds: histogram(
+                "agent_request_duration_seconds",
+                "How long a call of the agent API took.",
+                "operation",
+                vec![
+                    0.000_1, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.05, 0.25, 1.0, 2.5, 10.0,
+                ],
+            )?,
+            keys_held: gauge(
+                "keys_held",
+                "Tenants whose master keys this replica holds in the clear, on a fresh proof.",
+            )?,
+            guests: gauge(
+                "guests",
+                "Tenants that this replica proves because they are used here, without holding them.",
             )?,
             tenants,
             proof,
@@ -190,6 +216,20 @@ impl Metrics {
         }
     }
 
+    pub fn agent_request(&self, operation: Operation, outcome: &str, took: Duration) {
+        self.agent_requests
+            .with_label_values(&[operation.name(), outcome])
+            .inc();
+        self.agent_seconds
+            .with_label_values(&[operation.name()])
+            .observe(took.as_secs_f64());
+    }
+
+    pub fn set_keys(&self, held: usize, guests: usize) {
+        self.keys_held.set(i64::try_from(held).unwrap_or(i64::MAX));
+        self.guests.set(i64::try_from(guests).unwrap_or(i64::MAX));
+    }
+
     pub fn status_written(&self) {
         self.status_writes.inc();
     }
@@ -250,6 +290,7 @@ mod tests {
             .ended(Some(&unreachable));
         metrics.reconciled(Outcome::Steady, Duration::ZERO);
         metrics.transition(Transition::Sealed(Cause::Outage), Some(Reason::Unreachable));
+        metrics.agent_request(Operation::Encrypt, "ok", Duration::ZERO);
         let id = TenantId::new("tenants", "acme");
         let labels = [id.namespace.as_str(), id.name.as_str()];
         metrics.proof.with_label_values(&labels).set(1.0);
@@ -259,7 +300,7 @@ mod tests {
             .lines()
             .filter_map(|line| line.strip_prefix("# HELP ")?.split(' ').next())
             .collect();
-        assert_eq!(served.len(), 12);
+        assert_eq!(served.len(), 16);
         for name in &served {
             assert!(
                 page.contains(&format!("| `{name}` |")),

@@ -136,11 +136,12 @@ impl Held {
     }
 }
 
-/// Sweeps until the process ends, whatever else stands still.
-pub async fn sweep(held: Arc<Held>, clock: Arc<dyn Clock>) {
+/// Sweeps until the process ends, whatever else stands still; `told` hears how many are held.
+pub async fn sweep(held: Arc<Held>, clock: Arc<dyn Clock>, told: impl Fn(usize)) {
     let mut ticks = tokio::time::interval(SWEEP);
     loop {
         ticks.tick().await;
         held.sweep(clock.now());
+        told(held.len());
     }
 }

@@ -1,19 +1,32 @@
 //! One tenant's keys in the clear, the proof they rest on and what it was made for. Never changed:
 //! another proof, record or version is another `Hold`. Pure.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::clock::Moment;
 use crate::record::Record;
 use crate::record::keyring::wrapping::Opened;
-use crate::record::keyring::{KeyId, Keyring, MasterKey};
+use crate::record::keyring::{KeyId, Keyring, MasterKey, SessionKey};
 
 /// One master key.
 #[derive(Debug)]
 pub struct Version {
     opened: Opened,
+    /// Derived when it is used first.
+    session: OnceLock<SessionKey>,
+    used: LastUse,
+}
+
+impl From<Opened> for Version {
+    fn from(opened: Opened) -> Self {
+        Self {
+            opened,
+            session: OnceLock::new(),
+            used: LastUse::default(),
+        }
+    }
 }
 
 impl Version {
@@ -23,6 +36,12 @@ impl Version {
 
     pub fn key(&self) -> &MasterKey {
         &self.opened.key
+    }
+
+    /// What the sessions are signed with that began while this one was active.
+    pub fn session_key(&self, tenant_uid: &str) -> &SessionKey {
+        let derive = || self.opened.key.session_key(tenant_uid, &self.opened.id);
+        self.session.get_or_init(derive)
     }
 }
 
@@ -55,8 +74,10 @@ impl LastUse {
         }
     }
 
-    pub fn at(&self) -> Duration {
-        Duration::from_secs(self.0.load(Ordering::Relaxed))
+    /// Nothing when it never was.
+    pub fn at(&self) -> Option<Duration> {
+        let seconds = self.0.load(Ordering::Relaxed);
+        (seconds > 0).then(|| Duration::from_secs(seconds))
     }
 }
 
@@ -91,7 +112,7 @@ impl Hold {
             },
             proof,
             seen: None,
-            active: Arc::new(Version { opened }),
+            active: Arc::new(opened.into()),
             retired: Vec::new(),
             keyring: standings(keyring),
             used: Arc::default(),
@@ -116,11 +137,18 @@ impl Hold {
         &self.active
     }
 
-    /// A version, if it was opened.
+    /// A version, if it is open.
     pub fn version(&self, id: &KeyId) -> Option<&Arc<Version>> {
-        std::iter::once(&self.active)
-            .chain(&self.retired)
-            .find(|one| one.id() == id)
+        self.open().find(|one| one.id() == id)
+    }
+
+    /// The same, to use it now.
+    pub fn use_version(&self, id: &KeyId, now: Moment) -> Option<&Arc<Version>> {
+        self.version(id).inspect(|one| one.used.mark(now))
+    }
+
+    fn open(&self) -> impl Iterator<Item = &Arc<Version>> {
+        std::iter::once(&self.active).chain(&self.retired)
     }
 
     /// What the keyring says of a version; nothing of one that it does not know.
@@ -147,14 +175,17 @@ impl Hold {
         self.standing(id) == Some(Standing::Live)
     }
 
-    /// With what was opened before and still is this tenant's.
+    /// With what was opened before, still is this tenant's and was used lately.
     pub(super) fn succeeding(mut self, before: &Self) -> Self {
+        let lately = |one: &Version| {
+            let used = one.used.at();
+            used.is_some_and(|at| self.proof.boot.saturating_sub(at) < self.terms.proof_ttl)
+        };
         if self.tenant_uid == before.tenant_uid {
-            let others = std::iter::once(&before.active).chain(&before.retired);
-            self.retired = others
-                .filter(|one| one.id() != self.active.id() && self.is_live(one.id()))
-                .cloned()
-                .collect();
+            let kept = before.open().filter(|one| {
+                one.id() != self.active.id() && self.is_live(one.id()) && lately(one)
+            });
+            self.retired = kept.cloned().collect();
         }
         self
     }
@@ -172,7 +203,7 @@ impl Hold {
         if let Some(known) = self.version(&opened.id) {
             return Some((self.clone(), known.clone()));
         }
-        let version = Arc::new(Version { opened });
+        let version: Arc<Version> = Arc::new(opened.into());
         let mut more = self.clone();
         more.retired.push(version.clone());
         Some((more, version))

@@ -123,6 +123,8 @@ fn wiping_leaves_nothing() {
 fn a_former_key_stays_open_over_a_rotation_and_goes_when_it_is_erased() {
     let (held, (one, before, two, after)) = (Held::default(), rotated());
     held.hold(&id(), hold(&before, &one, at(10, 10)));
+    let first = held.get(&id(), at(10, 10)).expect("held");
+    assert!(first.use_version(&one.id, at(10, 10)).is_some());
     held.hold(&id(), hold(&after, &two, at(11, 11)));
     let now = held.get(&id(), at(12, 12)).expect("held");
     assert_eq!(now.active().id(), &two.id);
@@ -137,6 +139,23 @@ fn a_former_key_stays_open_over_a_rotation_and_goes_when_it_is_erased() {
     assert!(now.version(&one.id).is_none());
     assert_eq!(now.standing(&one.id), Some(Standing::Erased));
     assert!(held.add(&id(), UID, opened(&one)).is_none());
+}
+
+#[test]
+fn a_former_key_that_nobody_uses_is_not_kept() {
+    let (held, (one, before, two, after)) = (Held::default(), rotated());
+    held.hold(&id(), hold(&before, &one, at(10, 10)));
+    held.hold(&id(), hold(&after, &two, at(11, 11)));
+    let first = held.get(&id(), at(12, 12)).expect("held");
+    assert!(first.version(&one.id).is_none());
+    held.add(&id(), UID, opened(&one)).expect("a live one");
+    let now = held.get(&id(), at(12, 12)).expect("held");
+    now.use_version(&one.id, at(12, 12)).expect("open");
+    for (proof, kept) in [(at(71, 71), true), (at(72, 72), false)] {
+        held.hold(&id(), hold(&after, &two, proof));
+        let now = held.get(&id(), proof).expect("held");
+        assert_eq!(now.version(&one.id).is_some(), kept, "{proof:?}");
+    }
 }
 
 #[test]

@@ -9,7 +9,6 @@ use aws_lc_rs::constant_time;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use crate::policy::pattern::is_dns_name;
 use crate::provider::TenantId;
 use crate::record::keyring::{KeyId, SessionKey};
 
@@ -23,8 +22,7 @@ const CALLER_LEN: usize = 16;
 /// Before the tenant's name: format, key id, three numbers, caller, the name's length.
 const FIXED_LEN: usize = 1 + KeyId::LENGTH + 3 * 8 + CALLER_LEN + 2;
 /// A namespace is one label, an object's name a DNS name.
-const MOST_NAMESPACE: usize = 63;
-const MOST_TENANT: usize = MOST_NAMESPACE + 1 + 253;
+const MOST_TENANT: usize = 63 + 1 + 253;
 /// The longest token there is.
 pub const MOST: usize = PREFIX.len() + (FIXED_LEN + MOST_TENANT + MAC_LEN).div_ceil(3) * 4;
 /// How far the clocks of two replicas may be apart. A token from further in the future was issued
@@ -163,7 +161,7 @@ fn sign(key: &SessionKey, tenant_uid: &str, said: &[u8]) -> aws_lc_rs::hmac::Tag
 impl Claims {
     fn encode(&self) -> Option<Vec<u8>> {
         let tenant = self.tenant.to_string();
-        tenant_of(&tenant)?;
+        TenantId::parse(&tenant)?;
         let length = u16::try_from(tenant.len()).ok()?;
         let mut bytes = Vec::with_capacity(FIXED_LEN + tenant.len() + MAC_LEN);
         bytes.push(FORMAT);
@@ -188,7 +186,7 @@ impl Claims {
             return None;
         }
         Some(Self {
-            tenant: tenant_of(str::from_utf8(tenant).ok()?)?,
+            tenant: TenantId::parse(str::from_utf8(tenant).ok()?)?,
             key_id: KeyId::from_bytes(*key_id),
             epoch: u64::from_be_bytes(*epoch),
             issued: u64::from_be_bytes(*issued),
@@ -196,11 +194,4 @@ impl Claims {
             caller: Caller(*caller),
         })
     }
-}
-
-/// A name that an object can have, so that nothing else gets into a log or a message.
-fn tenant_of(text: &str) -> Option<TenantId> {
-    let (namespace, name) = text.split_once('/')?;
-    let possible = namespace.len() <= MOST_NAMESPACE && is_dns_name(namespace) && is_dns_name(name);
-    possible.then(|| TenantId::new(namespace, name))
 }

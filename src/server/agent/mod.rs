@@ -1,3 +1,222 @@
-//! The agent API: what workloads call.
+//! The agent API: sessions, and the use of a tenant's keys with them. Every replica serves it.
 
+mod access;
+pub mod body;
+pub mod error;
 pub mod limits;
+pub mod openapi;
+mod operations;
+pub mod start;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::Serialize;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+use self::body::MOST_BODY;
+use self::error::{Error, Kind};
+use self::limits::Limiter;
+use crate::controller::context::Context;
+use crate::server::metrics::Metrics;
+use crate::server::reviews::{Reviews, Right};
+
+/// For a whole call, its body included.
+const DEADLINE: Duration = Duration::from_secs(10);
+/// A session is asked for with a name.
+const MOST_SESSION_BODY: usize = 4 * 1024;
+/// Bodies that may be worked on at once, in KiB: each is in memory a few times over.
+const ROOM: u32 = 16 * 1024;
+/// How long a body waits for room.
+const ROOM_PATIENCE: Duration = Duration::from_secs(1);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Operation {
+    Session,
+    Encrypt,
+    Decrypt,
+    DataKey,
+    Rewrap,
+}
+
+impl Operation {
+    pub const ALL: [Self; 5] = [
+        Self::Session,
+        Self::Encrypt,
+        Self::Decrypt,
+        Self::DataKey,
+        Self::Rewrap,
+    ];
+
+    pub const fn path(self) -> &'static str {
+        match self {
+            Self::Session => "/agent/v1/session",
+            Self::Encrypt => "/agent/v1/encrypt",
+            Self::Decrypt => "/agent/v1/decrypt",
+            Self::DataKey => "/agent/v1/data-key",
+            Self::Rewrap => "/agent/v1/rewrap",
+        }
+    }
+
+    /// As a metric label.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Session => "session",
+            Self::Encrypt => "encrypt",
+            Self::Decrypt => "decrypt",
+            Self::DataKey => "data_key",
+            Self::Rewrap => "rewrap",
+        }
+    }
+
+    const fn most(self) -> usize {
+        match self {
+            Self::Session => MOST_SESSION_BODY,
+            _ => MOST_BODY,
+        }
+    }
+}
+
+pub struct Agent {
+    ctx: Arc<Context>,
+    reviews: Reviews,
+    limits: Limiter,
+    room: Arc<Semaphore>,
+    metrics: Arc<Metrics>,
+}
+
+impl std::fmt::Debug for Agent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Agent").finish_non_exhaustive()
+    }
+}
+
+impl Agent {
+    pub fn new(ctx: Arc<Context>) -> Self {
+        Self {
+            reviews: Reviews::new(ctx.client.clone(), ctx.clock.clone()),
+            limits: Limiter::new(ctx.policy.clone(), ctx.clock.clone()),
+            room: Arc::new(Semaphore::new(ROOM as usize)),
+            metrics: ctx.metrics.clone(),
+            ctx,
+        }
+    }
+
+    pub fn router(self: Arc<Self>) -> Router {
+        let mut router = Router::new().route(openapi::PATH, get(openapi::serve));
+        for operation in Operation::ALL {
+            let answer = move |State(agent): State<Arc<Self>>, request: Request| async move {
+                agent.answer(operation, request).await
+            };
+            router = router.route(operation.path(), post(answer));
+        }
+        router
+            .method_not_allowed_fallback(|| async {
+                Error::new(Kind::MethodNotAllowed, "This path takes POST only.")
+            })
+            .fallback(|| async {
+                let message = "There is nothing at this path; see GET /agent/v1/openapi.json.";
+                Error::new(Kind::NotFound, message)
+            })
+            .with_state(self)
+    }
+
+    async fn answer(&self, operation: Operation, request: Request) -> Response {
+        let started = Instant::now();
+        let served = timeout(DEADLINE, self.serve(operation, request)).await;
+        let served = served.unwrap_or_else(|_| Err(Error::busy()));
+        let outcome = served
+            .as_ref()
+            .map_or_else(|error| error.kind.name(), |_| "ok");
+        self.metrics
+            .agent_request(operation, outcome, started.elapsed());
+        served.unwrap_or_else(IntoResponse::into_response)
+    }
+
+    async fn serve(&self, operation: Operation, request: Request) -> Result<Response, Error> {
+        let (parts, body) = request.into_parts();
+        let headers = &parts.headers;
+        is_json(headers)?;
+        // Nobody unknown gets a body read.
+        let caller = self.caller(headers).await?;
+        if operation == Operation::Session {
+            let (bytes, _room) = self.body(operation, headers, body).await?;
+            return json(&self.session(caller, &bytes).await?);
+        }
+        let rights: &[Right] = match operation {
+            Operation::DataKey => &[Right::Session, Right::DataKey],
+            _ => &[Right::Session],
+        };
+        let visitor = self.visitor(headers, caller, rights).await?;
+        let (bytes, _room) = self.body(operation, headers, body).await?;
+        match operation {
+            Operation::Encrypt => json(&self.encrypt(visitor, &bytes).await?),
+            Operation::Decrypt => json(&self.decrypt(visitor, &bytes).await?),
+            Operation::DataKey => json(&self.data_key(visitor, &bytes).await?),
+            Operation::Rewrap | Operation::Session => json(&self.rewrap(visitor, &bytes).await?),
+        }
+    }
+
+    /// Reads the body, when there is room for it.
+    async fn body(
+        &self,
+        operation: Operation,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Result<(Bytes, OwnedSemaphorePermit), Error> {
+        let most = operation.most();
+        let too_large = || {
+            let message = format!("A body may have at most {most} bytes here.");
+            Error::new(Kind::PayloadTooLarge, message)
+        };
+        let told = headers.get(header::CONTENT_LENGTH);
+        let told = told.and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+        let size = told.unwrap_or(most);
+        if size > most {
+            return Err(too_large());
+        }
+        let cost = u32::try_from(size / 1024 + 1).unwrap_or(ROOM);
+        let room = timeout(ROOM_PATIENCE, self.room.clone().acquire_many_owned(cost)).await;
+        let room = room.ok().and_then(Result::ok).ok_or_else(Error::busy)?;
+        let collected = Limited::new(body, most).collect().await.map_err(|error| {
+            if error.is::<LengthLimitError>() {
+                too_large()
+            } else {
+                Error::invalid("The body ended too early.")
+            }
+        })?;
+        Ok((collected.to_bytes(), room))
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> Result<(), Error> {
+    let kind = headers.get(header::CONTENT_TYPE);
+    let kind = kind.and_then(|value| value.to_str().ok()).unwrap_or("");
+    let kind = kind.split(';').next().unwrap_or("").trim();
+    if kind.eq_ignore_ascii_case("application/json") {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::UnsupportedMediaType,
+        "The body must be JSON: set Content-Type: application/json.",
+    ))
+}
+
+/// Written into one buffer that is zeroized when it is freed, as all memory is.
+fn json(answer: &impl Serialize) -> Result<Response, Error> {
+    let bytes = serde_json::to_vec(answer).map_err(|_| Error::busy())?;
+    let mut response = Response::new(Body::from(bytes));
+    let headers = response.headers_mut();
+    let json = HeaderValue::from_static("application/json");
+    headers.insert(header::CONTENT_TYPE, json);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}

@@ -2,6 +2,7 @@ use proptest::prelude::*;
 use zeroize::Zeroizing;
 
 use super::*;
+use crate::policy::pattern::is_dns_name;
 use crate::record::keyring::MasterKey;
 
 const UID: &str = "00112233445566778899aabbccddeeff";

@@ -17,6 +17,7 @@ mod operator;
 pub mod search;
 mod supervisor;
 mod tools;
+mod workload;
 
 use std::path::{Path, PathBuf};
 
@@ -28,6 +29,7 @@ pub use guarded::Guarded;
 pub use heartbeat::say;
 pub use operator::{Operator, OperatorOptions};
 pub use tools::Output;
+pub use workload::{Agent, Answer, Workload};
 
 /// The repository's root folder, where `crds/`, `charts/` and `examples/` are.
 pub fn repository() -> PathBuf {

@@ -129,16 +129,43 @@ impl Operator {
     /// The address of its metrics and health server, without a path; empty
     /// before it has logged it.
     pub fn metrics_url(&self) -> String {
+        let address = self.address(METRICS);
+        address.map_or_else(String::new, |address| format!("http://{address}"))
+    }
+
+    /// The address of its agent API, without a path; empty where it serves none.
+    pub fn agent_url(&self) -> String {
+        let address = self.address(AGENT);
+        address.map_or_else(String::new, |address| format!("https://{address}"))
+    }
+
+    /// What the last line with this message tells.
+    fn address(&self, message: &str) -> Option<String> {
         let log = self.log();
-        let events = log.lines().filter(|line| line.contains(METRICS));
+        let events = log.lines().filter(|line| line.contains(message));
         let events = events.filter_map(|line| serde_json::from_str::<Value>(line).ok());
         let address = |event: Value| {
             let address = event
                 .get("address")
                 .or_else(|| event.pointer("/fields/address"))?;
-            Some(format!("http://{}", address.as_str()?))
+            Some(address.as_str()?.to_owned())
         };
-        events.filter_map(address).next_back().unwrap_or_default()
+        events.filter_map(address).next_back()
+    }
+
+    /// Waits until it says that it is ready.
+    pub async fn until_ready(&self, within: Duration) -> Result<()> {
+        let deadline = Instant::now() + within;
+        loop {
+            let (status, text) = self.get("/readyz").await?;
+            if status == 200 {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                bail!("not ready in {within:?}: {text}\n{}", tail(self.0.log(), 40));
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
     }
 
     /// `GET /metrics`.
@@ -214,6 +241,8 @@ impl Operator {
 
 /// The message of the line that tells the metrics address.
 const METRICS: &str = "metrics listening";
+/// And of the one that tells the agent API's.
+const AGENT: &str = "agent API listening";
 
 impl Drop for Operator {
     fn drop(&mut self) {

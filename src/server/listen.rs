@@ -1,0 +1,118 @@
+//! Listening: bounds on connections, on the time that each may take, and an orderly end. What is served
+//! is decided elsewhere.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+
+use crate::random;
+
+/// For a TLS handshake.
+const HANDSHAKE: Duration = Duration::from_secs(5);
+/// How long what is under way may take when the process ends.
+const LAST_CALLS: Duration = Duration::from_secs(5);
+
+/// What a peer may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Connections at once; more wait to be accepted.
+    pub connections: usize,
+    /// Until a request's head is there, from the moment that one may come.
+    pub head: Duration,
+    /// A connection ends after its next answer when it is older: so clients find other replicas.
+    pub age: Duration,
+}
+
+/// Serves until `stop` says so; what is under way then is still answered.
+pub async fn run(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    routes: Router,
+    bounds: Bounds,
+    mut stop: watch::Receiver<bool>,
+) {
+    let room = Arc::new(Semaphore::new(bounds.connections));
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = async {
+            let place = room.clone().acquire_owned().await;
+            (place, listener.accept().await)
+        };
+        let (place, stream) = tokio::select! {
+            accepted = accepted => accepted,
+            _ = stop.wait_for(|stop| *stop) => break,
+        };
+        while connections.try_join_next().is_some() {}
+        let Ok((stream, _)) = stream else {
+            // Out of file descriptors, say: the next one may fare better.
+            sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        let (routes, tls, stop) = (routes.clone(), tls.clone(), stop.clone());
+        connections.spawn(async move {
+            let _place = place;
+            connection(stream, tls, routes, bounds, stop).await;
+        });
+    }
+    drop(listener);
+    // Whatever is not done by then ends with the process.
+    let _ = timeout(LAST_CALLS, async {
+        while connections.join_next().await.is_some() {}
+    })
+    .await;
+}
+
+/// Whatever ends a connection ends only that.
+async fn connection(
+    stream: TcpStream,
+    tls: Option<TlsAcceptor>,
+    routes: Router,
+    bounds: Bounds,
+    stop: watch::Receiver<bool>,
+) {
+    // An answer is one small write; not set, it may be late by 40 ms.
+    let _ = stream.set_nodelay(true);
+    match tls {
+        None => serve(stream, routes, bounds, stop).await,
+        Some(tls) => {
+            if let Ok(Ok(stream)) = timeout(HANDSHAKE, tls.accept(stream)).await {
+                serve(stream, routes, bounds, stop).await;
+            }
+        }
+    }
+}
+
+async fn serve(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    routes: Router,
+    bounds: Bounds,
+    mut stop: watch::Receiver<bool>,
+) {
+    let service = TowerToHyperService::new(routes);
+    let serving = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(bounds.head)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut serving = pin!(serving);
+    // Not all at once: those of one rollout began together.
+    let age = bounds.age.mul_f64(0.75 + 0.5 * random::fraction());
+    tokio::select! {
+        _ = serving.as_mut() => return,
+        () = sleep(age) => {}
+        _ = stop.wait_for(|stop| *stop) => {}
+    }
+    serving.as_mut().graceful_shutdown();
+    // The call under way has its own deadline; an idle connection ends at once.
+    let _ = timeout(bounds.head.max(LAST_CALLS), serving).await;
+}

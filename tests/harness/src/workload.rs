@@ -1,0 +1,279 @@
+//! What a workload does: shows the token of its `ServiceAccount` to the agent API of a replica, and uses
+//! a tenant's keys in sessions. Nothing here goes through the product's own client.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use k8s_openapi::api::authentication::v1::{
+    BoundObjectReference, TokenRequest, TokenRequestSpec,
+};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, ServiceAccount};
+use kube::api::PostParams;
+use kube::{Api, ResourceExt};
+use serde_json::{Value, json};
+
+use crate::{Env, Operator, OperatorOptions};
+
+const AUDIENCE: &str = "tenantkms.dev";
+/// The shortest that the API server grants.
+const TOKEN_SECONDS: i64 = 600;
+/// How long the `ConfigMap` with the CA may take to appear.
+const CA_SOON: Duration = Duration::from_secs(20);
+
+/// The agent API of one replica.
+#[derive(Clone, Debug)]
+pub struct Agent {
+    pub url: String,
+    http: reqwest::Client,
+}
+
+/// What it answered.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub body: Value,
+    pub retry_after: Option<u64>,
+}
+
+impl Answer {
+    pub fn is_ok(&self) -> bool {
+        self.status == 200
+    }
+
+    /// The type of the error, empty where there is none.
+    pub fn error(&self) -> &str {
+        self.body["error"]["type"].as_str().unwrap_or_default()
+    }
+
+    pub fn message(&self) -> &str {
+        self.body["error"]["message"].as_str().unwrap_or_default()
+    }
+
+    /// A text of the body.
+    pub fn text(&self, field: &str) -> Result<String> {
+        let text = self.body[field].as_str();
+        text.map(str::to_owned)
+            .with_context(|| format!("no {field} in {self:?}"))
+    }
+
+    pub fn ok(self) -> Result<Self> {
+        ensure!(self.is_ok(), "refused: {self:?}");
+        Ok(self)
+    }
+
+    pub fn refused(self, kind: &str) -> Result<Self> {
+        ensure!(self.error() == kind, "not {kind}: {self:?}");
+        Ok(self)
+    }
+}
+
+impl Agent {
+    /// Any call. Empty tokens are not sent.
+    pub async fn call(
+        &self,
+        path: &str,
+        bearer: &str,
+        session: &str,
+        body: &Value,
+    ) -> Result<Answer> {
+        let mut request = self.http.post(format!("{}/agent/v1/{path}", self.url));
+        if !bearer.is_empty() {
+            request = request.bearer_auth(bearer);
+        }
+        if !session.is_empty() {
+            request = request.header("X-Session-Token", session);
+        }
+        let answer = request.json(body).send().await?;
+        let retry_after = answer.headers().get("retry-after");
+        let retry_after = retry_after.and_then(|value| value.to_str().ok()?.parse().ok());
+        Ok(Answer {
+            status: answer.status().as_u16(),
+            retry_after,
+            body: answer.json().await?,
+        })
+    }
+}
+
+/// A `ServiceAccount`, or one pod of it.
+#[derive(Clone, Debug)]
+pub struct Workload {
+    pub account: String,
+    pub token: String,
+    /// `NAMESPACE/NAME`.
+    pub tenant: String,
+}
+
+impl Workload {
+    pub async fn session(&self, agent: &Agent) -> Result<Answer> {
+        let body = json!({ "tenant": self.tenant });
+        agent.call("session", &self.token, "", &body).await
+    }
+
+    /// The token of a new session.
+    pub async fn begin(&self, agent: &Agent) -> Result<String> {
+        self.session(agent).await?.ok()?.text("session_token")
+    }
+
+    pub async fn encrypt(&self, agent: &Agent, session: &str, plaintext: &str) -> Result<Answer> {
+        let body = json!({ "plaintext": STANDARD.encode(plaintext) });
+        agent.call("encrypt", &self.token, session, &body).await
+    }
+
+    pub async fn decrypt(&self, agent: &Agent, session: &str, ciphertext: &str) -> Result<Answer> {
+        let body = json!({ "ciphertext": ciphertext });
+        agent.call("decrypt", &self.token, session, &body).await
+    }
+
+    /// Encrypts, and gives the ciphertext.
+    pub async fn seal(&self, agent: &Agent, session: &str, plaintext: &str) -> Result<String> {
+        let answer = self.encrypt(agent, session, plaintext).await?;
+        answer.ok()?.text("ciphertext")
+    }
+
+    /// Decrypts, and gives the plaintext.
+    pub async fn open(&self, agent: &Agent, session: &str, ciphertext: &str) -> Result<String> {
+        let answer = self.decrypt(agent, session, ciphertext).await?.ok()?;
+        Ok(String::from_utf8(
+            STANDARD.decode(answer.text("plaintext")?)?,
+        )?)
+    }
+}
+
+impl Env {
+    /// The usual options, serving the agent API too.
+    pub fn agent_options(&self) -> OperatorOptions {
+        self.operator_options()
+            .option("--listen", "127.0.0.1:0")
+            .option("--tls-names", "127.0.0.1,localhost")
+            .option("--ca-namespaces", &self.operator_namespace)
+    }
+
+    /// The agent API of this replica, trusted by what the operator publishes.
+    pub async fn agent(&self, operator: &Operator) -> Result<Agent> {
+        let maps: Api<ConfigMap> =
+            Api::namespaced(self.client().await?, &self.operator_namespace);
+        let published = async {
+            loop {
+                if let Some(map) = maps.get_opt("tenant-kms-ca").await?
+                    && let Some(bundle) = map.data.unwrap_or_default().remove("ca.crt")
+                {
+                    return Ok::<_, anyhow::Error>(bundle);
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        let bundle = tokio::time::timeout(CA_SOON, published).await;
+        let bundle = bundle.context("no ConfigMap tenant-kms-ca")??;
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .tls_certs_only(reqwest::Certificate::from_pem_bundle(bundle.as_bytes())?)
+            .timeout(Duration::from_secs(20))
+            .build()?;
+        let agent = Agent {
+            url: operator.agent_url(),
+            http,
+        };
+        operator.until_ready(CA_SOON).await?;
+        Ok(agent)
+    }
+
+    /// A `ServiceAccount` of the tenants' namespace that may do this (such as `session`) with `tenant`.
+    pub async fn workload(&self, account: &str, tenant: &str, may: &[&str]) -> Result<Workload> {
+        let accounts: Api<ServiceAccount> =
+            Api::namespaced(self.client().await?, &self.namespace);
+        let mut new = ServiceAccount::default();
+        new.metadata.name = Some(account.to_owned());
+        accounts.create(&PostParams::default(), &new).await?;
+        for right in may {
+            self.let_use(account, tenant, right).await?;
+        }
+        Ok(Workload {
+            account: account.to_owned(),
+            token: self.token(account, None).await?,
+            tenant: format!("{}/{tenant}", self.namespace),
+        })
+    }
+
+    /// Grants `create` on `tenantkmses/RIGHT` for one tenant by a Role named `ACCOUNT-TENANT-RIGHT`.
+    pub async fn let_use(&self, account: &str, tenant: &str, right: &str) -> Result<()> {
+        let name = format!("{account}-{tenant}-{right}");
+        let of = |kind: &str| {
+            json!({ "apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind,
+                    "metadata": { "name": name } })
+        };
+        let (mut role, mut binding) = (of("Role"), of("RoleBinding"));
+        role["rules"] = json!([{
+            "apiGroups": ["tenantkms.dev"], "resources": [format!("tenantkmses/{right}")],
+            "resourceNames": [tenant], "verbs": ["create"],
+        }]);
+        binding["roleRef"] = json!({
+            "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name,
+        });
+        binding["subjects"] = json!([{
+            "kind": "ServiceAccount", "name": account, "namespace": self.namespace,
+        }]);
+        for object in [role, binding] {
+            self.apply(&object.to_string()).await?.success()?;
+        }
+        Ok(())
+    }
+
+    /// A token for the agent API, as kubelet projects it; of a pod where one is named.
+    pub async fn token(&self, account: &str, pod: Option<&str>) -> Result<String> {
+        self.token_for(account, pod, AUDIENCE).await
+    }
+
+    pub async fn token_for(
+        &self,
+        account: &str,
+        pod: Option<&str>,
+        audience: &str,
+    ) -> Result<String> {
+        let client = self.client().await?;
+        let bound_object_ref = match pod {
+            None => None,
+            Some(pod) => {
+                let pods: Api<Pod> = Api::namespaced(client.clone(), &self.namespace);
+                let found = match pods.get_opt(pod).await? {
+                    Some(found) => found,
+                    None => {
+                        let new = json!({
+                            "apiVersion": "v1", "kind": "Pod", "metadata": { "name": pod },
+                            "spec": {
+                                "serviceAccountName": account,
+                                "containers": [{ "name": "app", "image": "none" }],
+                            },
+                        });
+                        let new = serde_json::from_value(new)?;
+                        pods.create(&PostParams::default(), &new).await?
+                    }
+                };
+                Some(BoundObjectReference {
+                    api_version: Some("v1".to_owned()),
+                    kind: Some("Pod".to_owned()),
+                    name: Some(pod.to_owned()),
+                    uid: found.uid(),
+                })
+            }
+        };
+        let request = TokenRequest {
+            spec: TokenRequestSpec {
+                audiences: vec![audience.to_owned()],
+                expiration_seconds: Some(TOKEN_SECONDS),
+                bound_object_ref,
+            },
+            ..TokenRequest::default()
+        };
+        let accounts: Api<ServiceAccount> = Api::namespaced(client, &self.namespace);
+        let granted = accounts
+            .create_token_request(account, &PostParams::default(), &request)
+            .await?;
+        let Some(status) = granted.status else {
+            bail!("the token request was not answered");
+        };
+        self.guard([status.token.clone()]);
+        Ok(status.token)
+    }
+}
