@@ -2,6 +2,7 @@
 //! capability. Tests share the control plane; each has its own namespaces, clouds and operator.
 
 mod admission;
+mod agent;
 mod agent_ca;
 mod answers;
 mod argo;

@@ -48,17 +48,20 @@ impl<const MOST: usize> JsonSchema for Base64<'_, MOST> {
 impl<const MOST: usize> Base64<'_, MOST> {
     /// `what` names the field for people.
     pub fn decode(&self, what: &str) -> Result<Zeroizing<Vec<u8>>, Error> {
+        let too_long = || {
+            let message = format!("{what} may have at most {MOST} bytes before base64.");
+            Error::new(Kind::PayloadTooLarge, message)
+        };
         if self.0.len() > MOST.div_ceil(3) * 4 {
-            return Err(Error::new(
-                Kind::PayloadTooLarge,
-                format!("{what} may have at most {MOST} bytes (before base64)."),
-            ));
+            return Err(too_long());
         }
         let decoded = STANDARD.decode(self.0.as_bytes()).map(Zeroizing::new);
-        decoded
-            .ok()
-            .filter(|bytes| bytes.len() <= MOST)
-            .ok_or_else(|| Error::invalid(format!("{what} must be standard base64 with padding.")))
+        let decoded = decoded
+            .map_err(|_| Error::invalid(format!("{what} must be standard base64 with padding.")))?;
+        if decoded.len() > MOST {
+            return Err(too_long());
+        }
+        Ok(decoded)
     }
 }
 

@@ -35,6 +35,9 @@ const DEADLINE: Duration = Duration::from_secs(10);
 const MOST_SESSION_BODY: usize = 4 * 1024;
 /// Bodies that may be worked on at once, in KiB: each is in memory a few times over.
 const ROOM: u32 = 16 * 1024;
+/// What is read of a body that is refused, and for how long.
+const MOST_DRAINED: usize = 4 * MOST_BODY;
+const DRAIN: Duration = Duration::from_secs(1);
 /// How long a body waits for room.
 const ROOM_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -131,8 +134,14 @@ impl Agent {
 
     async fn answer(&self, operation: Operation, request: Request) -> Response {
         let started = Instant::now();
-        let served = timeout(DEADLINE, self.serve(operation, request)).await;
+        let (parts, body) = request.into_parts();
+        let mut body = Limited::new(body, MOST_DRAINED);
+        let served = timeout(DEADLINE, self.serve(operation, &parts.headers, &mut body)).await;
         let served = served.unwrap_or_else(|_| Err(Error::busy()));
+        if served.is_err() {
+            // Who still sends would find the connection broken, and never see why.
+            let _ = timeout(DRAIN, drain(&mut body)).await;
+        }
         let outcome = served
             .as_ref()
             .map_or_else(|error| error.kind.name(), |_| "ok");
@@ -141,9 +150,12 @@ impl Agent {
         served.unwrap_or_else(IntoResponse::into_response)
     }
 
-    async fn serve(&self, operation: Operation, request: Request) -> Result<Response, Error> {
-        let (parts, body) = request.into_parts();
-        let headers = &parts.headers;
+    async fn serve(
+        &self,
+        operation: Operation,
+        headers: &HeaderMap,
+        body: &mut Limited<Body>,
+    ) -> Result<Response, Error> {
         is_json(headers)?;
         // Nobody unknown gets a body read.
         let caller = self.caller(headers).await?;
@@ -170,7 +182,7 @@ impl Agent {
         &self,
         operation: Operation,
         headers: &HeaderMap,
-        body: Body,
+        body: &mut Limited<Body>,
     ) -> Result<(Bytes, OwnedSemaphorePermit), Error> {
         let most = operation.most();
         let too_large = || {
@@ -186,15 +198,22 @@ impl Agent {
         let cost = u32::try_from(size / 1024 + 1).unwrap_or(ROOM);
         let room = timeout(ROOM_PATIENCE, self.room.clone().acquire_many_owned(cost)).await;
         let room = room.ok().and_then(Result::ok).ok_or_else(Error::busy)?;
-        let collected = Limited::new(body, most).collect().await.map_err(|error| {
-            if error.is::<LengthLimitError>() {
-                too_large()
-            } else {
-                Error::invalid("The body ended too early.")
-            }
-        })?;
+        let collected = Limited::new(&mut *body, most)
+            .collect()
+            .await
+            .map_err(|error| {
+                if error.is::<LengthLimitError>() {
+                    too_large()
+                } else {
+                    Error::invalid("The body ended too early.")
+                }
+            })?;
         Ok((collected.to_bytes(), room))
     }
+}
+
+async fn drain(body: &mut Limited<Body>) {
+    while let Some(Ok(_)) = body.frame().await {}
 }
 
 fn is_json(headers: &HeaderMap) -> Result<(), Error> {

@@ -13,7 +13,7 @@ mod keyring_kills;
 mod kills;
 mod outage;
 mod renewals;
-mod replica;
+pub mod replica;
 mod replicas;
 pub(crate) mod town;
 

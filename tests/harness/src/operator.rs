@@ -162,7 +162,10 @@ impl Operator {
                 return Ok(());
             }
             if Instant::now() > deadline {
-                bail!("not ready in {within:?}: {text}\n{}", tail(self.0.log(), 40));
+                bail!(
+                    "not ready in {within:?}: {text}\n{}",
+                    tail(self.0.log(), 40)
+                );
             }
             tokio::time::sleep(Duration::from_millis(25)).await;
         }

@@ -6,9 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use k8s_openapi::api::authentication::v1::{
-    BoundObjectReference, TokenRequest, TokenRequestSpec,
-};
+use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, ServiceAccount};
 use kube::api::PostParams;
 use kube::{Api, ResourceExt};
@@ -26,7 +24,7 @@ const CA_SOON: Duration = Duration::from_secs(20);
 #[derive(Clone, Debug)]
 pub struct Agent {
     pub url: String,
-    http: reqwest::Client,
+    pub http: reqwest::Client,
 }
 
 /// What it answered.
@@ -152,8 +150,7 @@ impl Env {
 
     /// The agent API of this replica, trusted by what the operator publishes.
     pub async fn agent(&self, operator: &Operator) -> Result<Agent> {
-        let maps: Api<ConfigMap> =
-            Api::namespaced(self.client().await?, &self.operator_namespace);
+        let maps: Api<ConfigMap> = Api::namespaced(self.client().await?, &self.operator_namespace);
         let published = async {
             loop {
                 if let Some(map) = maps.get_opt("tenant-kms-ca").await?
@@ -181,8 +178,7 @@ impl Env {
 
     /// A `ServiceAccount` of the tenants' namespace that may do this (such as `session`) with `tenant`.
     pub async fn workload(&self, account: &str, tenant: &str, may: &[&str]) -> Result<Workload> {
-        let accounts: Api<ServiceAccount> =
-            Api::namespaced(self.client().await?, &self.namespace);
+        let accounts: Api<ServiceAccount> = Api::namespaced(self.client().await?, &self.namespace);
         let mut new = ServiceAccount::default();
         new.metadata.name = Some(account.to_owned());
         accounts.create(&PostParams::default(), &new).await?;

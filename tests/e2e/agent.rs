@@ -1,0 +1,50 @@
+//! The agent API: what workloads get while the customer agrees, on every replica, and nothing else.
+
+mod data;
+mod errors;
+mod replicas;
+mod sessions;
+
+use std::time::Duration;
+
+use anyhow::Result;
+use harness::{Agent, Operator, Workload};
+use serde_json::json;
+
+use crate::seen::patch;
+use crate::support::World;
+
+const QUICK: &str = "{ interval: 5s, proofTTL: 1m }";
+const SOON: Duration = Duration::from_secs(20);
+
+/// The tenant `acme`, active, a replica that serves it, and a workload that may use it.
+struct Scene {
+    world: World,
+    operator: Operator,
+    agent: Agent,
+    app: Workload,
+}
+
+impl Scene {
+    async fn new(name: &str) -> Result<Self> {
+        let world = World::new(name).await?;
+        let operator = world.env.spawn(world.env.agent_options()).await?;
+        let agent = world.env.agent(&operator).await?;
+        world.active(QUICK).await?;
+        let app = world.env.workload("app", "acme", &["session"]).await?;
+        Ok(Self {
+            world,
+            operator,
+            agent,
+            app,
+        })
+    }
+}
+
+/// The customer's key gets another version, and so does the master key.
+async fn rotate(world: &World) -> Result<()> {
+    world.key.new_version();
+    let annotations = json!({ "tenantkms.dev/verify-requested-at": "now" });
+    let asked = json!({ "metadata": { "annotations": annotations } });
+    patch(&world.env, "acme", false, "merge", &asked.to_string()).await
+}

@@ -1,0 +1,276 @@
+//! Replicas that are not the holder: they prove on demand, obey what they see, and stop when they can
+//! see nothing.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use fakecloud::{Effect, Fault};
+use futures::future::try_join_all;
+use harness::{Agent, Workload};
+use serde_json::json;
+use tokio::time::{Instant, sleep};
+
+use super::{SOON, Scene, rotate};
+use crate::faults::replica::Replica;
+use crate::seen::{eventually, patch};
+
+/// A tenant with a holder, and a replica beside it that nobody has asked yet.
+struct Pair {
+    scene: Scene,
+    other: Replica,
+    agent: Agent,
+    /// Made at the holder.
+    session: String,
+    ciphertext: String,
+}
+
+impl Pair {
+    async fn new(name: &str) -> Result<Self> {
+        let scene = Scene::new(name).await?;
+        let env = &scene.world.env;
+        let other = Replica::serving(env, "other").await?;
+        let agent = env.agent(&other.operator).await?;
+        let session = scene.app.begin(&scene.agent).await?;
+        let ciphertext = scene.app.seal(&scene.agent, &session, "hello").await?;
+        ensure!(!other.holds().await?);
+        Ok(Self {
+            scene,
+            other,
+            agent,
+            session,
+            ciphertext,
+        })
+    }
+
+    fn app(&self) -> &Workload {
+        &self.scene.app
+    }
+
+    async fn read(&self) -> Result<String> {
+        let answer = self
+            .app()
+            .decrypt(&self.agent, &self.session, &self.ciphertext)
+            .await?;
+        Ok(if answer.is_ok() {
+            "ok".to_owned()
+        } else {
+            answer.error().to_owned()
+        })
+    }
+
+    async fn until(&self, wanted: &str, within: Duration) -> Result<Duration> {
+        let since = Instant::now();
+        loop {
+            let read = self.read().await?;
+            if read == wanted {
+                return Ok(since.elapsed());
+            }
+            ensure!(
+                since.elapsed() < within,
+                "{read}, not {wanted}:\n{}",
+                self.other.operator.log()
+            );
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_replica_proves_a_tenant_once_for_all_who_ask_and_only_while_it_is_used() -> Result<()> {
+    let pair = &Pair::new("guest").await?;
+    let env = &pair.scene.world.env;
+    ensure!(
+        pair.other.tap.connections().is_empty(),
+        "it called the cloud for nobody"
+    );
+    let before = env.cloud.count("*", "unwrapkey");
+    // What the holder issued and encrypted is good here, for many at once.
+    let reads = try_join_all((0..40).map(|_| pair.read())).await?;
+    ensure!(reads.iter().all(|read| read == "ok"), "{reads:?}");
+    let own = pair.app().begin(&pair.agent).await?;
+    ensure!(
+        pair.app()
+            .open(&pair.scene.agent, &own, &pair.ciphertext)
+            .await?
+            == "hello"
+    );
+    let tapped = pair.other.tap.connections().len();
+    ensure!(tapped > 0, "it proved nothing");
+    let calls = env.cloud.count("*", "unwrapkey") - before;
+    // One here, and the holder's own in the meantime.
+    ensure!(calls <= 3, "{calls} unwraps for 40 callers");
+
+    // Proved again while it is used, then no more.
+    let since = Instant::now();
+    while since.elapsed() < Duration::from_secs(12) {
+        ensure!(pair.read().await? == "ok");
+        sleep(Duration::from_millis(200)).await;
+    }
+    let used = pair.other.tap.connections().len();
+    ensure!(used > tapped, "a tenant in use was not proved again");
+    let held = async || {
+        let metrics = pair.other.operator.metrics().await?;
+        Ok(metrics.contains("tenantkms_guests 0") && metrics.contains("tenantkms_keys_held 0"))
+    };
+    eventually(
+        "the unused tenant to be let go",
+        Duration::from_secs(30),
+        held,
+    )
+    .await?;
+    ensure!(
+        pair.read().await? == "ok",
+        "and proved when it is used again"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn every_replica_obeys_the_no_and_what_it_sees() -> Result<()> {
+    let pair = &Pair::new("guest-no").await?;
+    let world = &pair.scene.world;
+    ensure!(pair.read().await? == "ok");
+    world.key.disable();
+    let took = pair.until("tenant_sealed", SOON).await?;
+    ensure!(took < Duration::from_secs(11), "obeyed after {took:?}");
+    // Whatever somebody writes into the status, a replica without a proof gives nothing.
+    let forged = json!({ "status": { "phase": "Active", "conditions": [] } }).to_string();
+    patch(&world.env, "acme", true, "merge", &forged).await?;
+    let read = pair.read().await?;
+    ensure!(read != "ok", "a forged status opened a ciphertext");
+    world.key.enable();
+    let unseal = json!({ "metadata": { "annotations": {
+        "tenantkms.dev/unseal-requested-at": "now" } } });
+    patch(&world.env, "acme", false, "merge", &unseal.to_string()).await?;
+    // Unsealed: the former session is over here too.
+    pair.until("session_invalid", SOON).await?;
+    let new = pair.app().begin(&pair.agent).await?;
+    ensure!(pair.app().open(&pair.agent, &new, &pair.ciphertext).await? == "hello");
+
+    // A status that says Sealed ends what was proved, whoever wrote it.
+    let forged = json!({ "status": { "phase": "Sealed" } }).to_string();
+    let since = Instant::now();
+    patch(&world.env, "acme", true, "merge", &forged).await?;
+    eventually(
+        "the replica to obey or the holder to write",
+        SOON,
+        async || {
+            let answer = pair
+                .app()
+                .decrypt(&pair.agent, &new, &pair.ciphertext)
+                .await?;
+            Ok(answer.is_ok() || answer.error() == "tenant_sealed")
+        },
+    )
+    .await?;
+    ensure!(since.elapsed() < SOON);
+    patch(
+        &world.env,
+        "acme",
+        false,
+        "merge",
+        r#"{"spec":{"suspend":true}}"#,
+    )
+    .await?;
+    pair.until("tenant_suspended", Duration::from_secs(5))
+        .await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn without_the_cloud_a_replica_that_has_no_proof_says_so_soon() -> Result<()> {
+    let pair = &Pair::new("guest-hang").await?;
+    let world = &pair.scene.world;
+    world
+        .env
+        .cloud
+        .fault(Fault::on(&world.vault.host(), Effect::Hang));
+    let asked = Instant::now();
+    ensure!(pair.read().await? == "kms_unavailable");
+    let took = asked.elapsed();
+    ensure!(took < Duration::from_secs(4), "said so after {took:?}");
+    // The holder has its proof.
+    let answer = pair
+        .app()
+        .open(&pair.scene.agent, &pair.session, &pair.ciphertext)
+        .await?;
+    ensure!(answer == "hello");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_replica_that_is_cut_off_stops_when_its_proof_is_too_old() -> Result<()> {
+    let pair = &Pair::new("cut-off").await?;
+    ensure!(pair.read().await? == "ok");
+    let cut = Instant::now();
+    pair.other.cut();
+    // The customer says no, and the replica cannot hear of it.
+    pair.scene.world.key.disable();
+    let mut last = cut;
+    loop {
+        let asked = Instant::now();
+        let read = pair.read().await?;
+        if read == "ok" {
+            last = asked;
+            ensure!(
+                last - cut < Duration::from_secs(61),
+                "served {:?} after",
+                last - cut
+            );
+        } else if asked - cut > Duration::from_secs(75) {
+            break;
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+    let served = last - cut;
+    ensure!(
+        served > Duration::from_secs(40),
+        "an outage is no no: {served:?}"
+    );
+    let metrics = pair.other.operator.metrics().await?;
+    ensure!(
+        metrics.contains("tenantkms_keys_held 0"),
+        "keys are still held"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_former_master_key_opens_on_a_replica_that_never_saw_it() -> Result<()> {
+    let pair = &Pair::new("guest-former").await?;
+    let env = &pair.scene.world.env;
+    rotate(&pair.scene.world).await?;
+    let rotated = env.wait("acme", "two master keys", SOON, |object| {
+        object["status"]["masterKeys"]
+            .as_array()
+            .is_some_and(|all| all.len() == 2)
+    });
+    let tenant = rotated.await?;
+    ensure!(
+        pair.read().await? == "ok",
+        "neither the session nor the ciphertext is of the new key"
+    );
+    let made = pair
+        .app()
+        .encrypt(&pair.agent, &pair.session, "hello")
+        .await?
+        .ok()?;
+    let active = &tenant["status"]["masterKeys"][0];
+    ensure!(
+        active["state"] == "active" && made.body["key_id"] == active["id"],
+        "{made:?}"
+    );
+    // And the next holder has it all when this one is gone.
+    pair.scene.operator.kill().await?;
+    pair.other
+        .until_holds(true, Duration::from_secs(40))
+        .await?;
+    let since = Instant::now();
+    loop {
+        match pair.read().await?.as_str() {
+            "ok" => return Ok(()),
+            other => ensure!(since.elapsed() < SOON, "{other} after the take-over"),
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+}

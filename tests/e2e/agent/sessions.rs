@@ -1,0 +1,386 @@
+//! Whose a session is, and what ends it.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use harness::{Agent, Answer, Workload};
+use jiff::Timestamp;
+use serde_json::json;
+use tokio::time::{Instant, sleep};
+
+use super::{QUICK, SOON, Scene, rotate};
+use crate::seen::{eventually, patch, record};
+
+/// Asks until the answer has this error.
+async fn until(
+    kind: &str,
+    within: Duration,
+    ask: impl AsyncFn() -> Result<Answer>,
+) -> Result<Duration> {
+    let since = Instant::now();
+    loop {
+        let answer = ask().await?;
+        if answer.error() == kind {
+            return Ok(since.elapsed());
+        }
+        ensure!(
+            since.elapsed() < within,
+            "not {kind} in {within:?}: {answer:?}"
+        );
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+async fn opens(app: &Workload, agent: &Agent, session: &str, ciphertext: &str) -> Result<()> {
+    let text = app.open(agent, session, ciphertext).await?;
+    ensure!(text == "hello");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_session_encrypts_and_decrypts_and_tells_when_it_ends() -> Result<()> {
+    let Scene {
+        world,
+        operator: _operator,
+        agent,
+        app,
+    } = &Scene::new("session").await?;
+    let before = Timestamp::now();
+    let answer = app.session(agent).await?.ok()?;
+    let session = answer.text("session_token")?;
+    let (ttl, renew) = (
+        &answer.body["ttl_seconds"],
+        &answer.body["renew_after_seconds"],
+    );
+    let (ttl, renew) = (
+        ttl.as_i64().context("ttl")?,
+        renew.as_i64().context("renew")?,
+    );
+    // A proof is at most an interval old, and holds for a minute here.
+    ensure!(
+        (50..=60).contains(&ttl) && renew == ttl * 4 / 5,
+        "{ttl} {renew}"
+    );
+    let expires: Timestamp = answer.text("expires_at")?.parse()?;
+    let off = expires.as_second() - before.as_second() - ttl;
+    ensure!((-1..=2).contains(&off), "expires_at is {off} s off");
+
+    let ciphertext = app.seal(agent, &session, "hello").await?;
+    opens(app, agent, &session, &ciphertext).await?;
+    let tenant = world.env.tenant("acme").await?;
+    let active = tenant["status"]["masterKeys"][0]["id"].clone();
+    let again = app.encrypt(agent, &session, "hello").await?.ok()?;
+    ensure!(again.body["key_id"] == active);
+    ensure!(
+        again.text("ciphertext")? != ciphertext,
+        "two are never the same"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_session_is_of_no_use_to_anybody_else() -> Result<()> {
+    let Scene {
+        world,
+        operator: _operator,
+        agent,
+        app,
+    } = &Scene::new("stolen").await?;
+    let env = &world.env;
+    let session = app.begin(agent).await?;
+    let ciphertext = app.seal(agent, &session, "hello").await?;
+
+    // Another ServiceAccount with the same right.
+    let thief = env.workload("thief", "acme", &["session"]).await?;
+    thief
+        .decrypt(agent, &session, &ciphertext)
+        .await?
+        .refused("session_invalid")?;
+    // Another without: the right is asked before anything else.
+    let nobody = env.workload("nobody", "acme", &[]).await?;
+    let refused = nobody
+        .decrypt(agent, &session, &ciphertext)
+        .await?
+        .refused("forbidden")?;
+    ensure!(
+        refused.message().contains("kubectl create role"),
+        "{refused:?}"
+    );
+    // No token, a token for another audience, the token of a person.
+    let body = json!({ "ciphertext": ciphertext });
+    for bearer in [
+        String::new(),
+        env.token_for("app", None, "another").await?,
+        "x.y.z".to_owned(),
+    ] {
+        let answer = agent.call("decrypt", &bearer, &session, &body).await?;
+        answer.refused("unauthenticated")?;
+    }
+
+    // One pod of the same ServiceAccount, and another.
+    let pod = Workload {
+        token: env.token("app", Some("app-1")).await?,
+        ..app.clone()
+    };
+    let other = Workload {
+        token: env.token("app", Some("app-2")).await?,
+        ..app.clone()
+    };
+    let own = pod.begin(agent).await?;
+    opens(&pod, agent, &own, &ciphertext).await?;
+    // A later token of the same pod, as kubelet rotates it.
+    let later = Workload {
+        token: env.token("app", Some("app-1")).await?,
+        ..app.clone()
+    };
+    opens(&later, agent, &own, &ciphertext).await?;
+    other
+        .decrypt(agent, &own, &ciphertext)
+        .await?
+        .refused("session_invalid")?;
+    app.decrypt(agent, &own, &ciphertext)
+        .await?
+        .refused("session_invalid")?;
+    pod.decrypt(agent, &session, &ciphertext)
+        .await?
+        .refused("session_invalid")?;
+
+    // What nobody issued.
+    let mut forged = session.clone().into_bytes();
+    let last = forged.last_mut().context("a token")?;
+    *last = if *last == b'A' { b'E' } else { b'A' };
+    for forged in [
+        String::from_utf8(forged)?,
+        "tks1_AAAA".to_owned(),
+        "x".repeat(5000),
+    ] {
+        let answer = app.decrypt(agent, &forged, &ciphertext).await?;
+        answer.refused("session_invalid")?;
+    }
+    app.decrypt(agent, "", &ciphertext)
+        .await?
+        .refused("session_invalid")?;
+    opens(app, agent, &session, &ciphertext).await
+}
+
+#[tokio::test]
+async fn a_session_is_for_one_tenant() -> Result<()> {
+    let Scene {
+        world,
+        operator: _operator,
+        agent,
+        app,
+    } = &Scene::new("two-tenants").await?;
+    let env = &world.env;
+    // The same key serves both: only the tenant tells them apart.
+    let manifest = crate::support::manifest("birch", QUICK);
+    env.apply(&manifest).await?.success()?;
+    env.wait_condition("birch", "Active", "True", Some("Verified"), SOON)
+        .await?;
+    env.let_use("app", "birch", "session").await?;
+    let birch = Workload {
+        tenant: app.tenant.replace("acme", "birch"),
+        ..app.clone()
+    };
+    let (acmes, birchs) = (app.begin(agent).await?, birch.begin(agent).await?);
+    let ciphertext = app.seal(agent, &acmes, "hello").await?;
+    app.decrypt(agent, &birchs, &ciphertext)
+        .await?
+        .refused("ciphertext_invalid")?;
+    opens(app, agent, &acmes, &ciphertext).await?;
+    // A tenant that is not there, and one that this caller may not use.
+    let cypress = Workload {
+        tenant: app.tenant.replace("acme", "cypress"),
+        ..app.clone()
+    };
+    cypress.session(agent).await?.refused("forbidden")?;
+    env.let_use("app", "cypress", "session").await?;
+    until("tenant_not_found", Duration::from_secs(12), || {
+        cypress.session(agent)
+    })
+    .await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_session_ends_at_its_time() -> Result<()> {
+    let Scene {
+        world: _world,
+        operator: _operator,
+        agent,
+        app,
+    } = &Scene::new("expiry").await?;
+    let answer = app.session(agent).await?.ok()?;
+    let session = answer.text("session_token")?;
+    let expires: Timestamp = answer.text("expires_at")?.parse()?;
+    let ciphertext = app.seal(agent, &session, "hello").await?;
+    loop {
+        let asked = Timestamp::now();
+        let answer = app.decrypt(agent, &session, &ciphertext).await?;
+        if asked >= expires {
+            answer.refused("session_expired")?;
+            return Ok(());
+        }
+        ensure!(
+            answer.is_ok() || Timestamp::now() >= expires,
+            "ended before {expires}: {answer:?}"
+        );
+        sleep(Duration::from_millis(200)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_seal_ends_every_session_for_ever() -> Result<()> {
+    let Scene {
+        world,
+        operator: _operator,
+        agent,
+        app,
+    } = &Scene::new("ended").await?;
+    let env = &world.env;
+    let session = app.begin(agent).await?;
+    let ciphertext = app.seal(agent, &session, "hello").await?;
+    world.key.disable();
+    until("tenant_sealed", SOON, || {
+        app.decrypt(agent, &session, &ciphertext)
+    })
+    .await?;
+    let refused = app.session(agent).await?.refused("tenant_sealed")?;
+    ensure!(
+        refused.status == 503 && refused.message().contains("KeyDisabled"),
+        "{refused:?}"
+    );
+    ensure!(
+        refused.message().contains("kubectl describe tkms 'acme'"),
+        "{refused:?}"
+    );
+
+    world.key.enable();
+    patch(
+        env,
+        "acme",
+        false,
+        "merge",
+        &json!({ "metadata": { "annotations": {
+        "tenantkms.dev/unseal-requested-at": "now" } } })
+        .to_string(),
+    )
+    .await?;
+    env.wait_condition("acme", "Active", "True", Some("Verified"), SOON)
+        .await?;
+    let again = async || {
+        let answer = app.session(agent).await?;
+        Ok(answer.is_ok())
+    };
+    eventually("a session after the unseal", SOON, again).await?;
+    let refused = app.decrypt(agent, &session, &ciphertext).await?;
+    refused.refused("session_invalid")?;
+    let new = app.begin(agent).await?;
+    opens(app, agent, &new, &ciphertext).await?;
+
+    // The same by the platform's own stop.
+    patch(env, "acme", false, "merge", r#"{"spec":{"suspend":true}}"#).await?;
+    until("tenant_suspended", SOON, || {
+        app.decrypt(agent, &new, &ciphertext)
+    })
+    .await?;
+    patch(env, "acme", false, "merge", r#"{"spec":{"suspend":false}}"#).await?;
+    eventually("a session after the stop", SOON, again).await?;
+    let last = app.begin(agent).await?;
+    opens(app, agent, &last, &ciphertext).await?;
+    env.kubectl(&["delete", "tkms", "acme"]).await?.success()?;
+    until("tenant_not_found", SOON, || {
+        app.decrypt(agent, &last, &ciphertext)
+    })
+    .await?;
+    app.session(agent).await?.refused("tenant_not_found")?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_right_that_is_taken_away_is_gone_within_30_s() -> Result<()> {
+    let Scene {
+        world,
+        operator: _operator,
+        agent,
+        app,
+    } = &Scene::new("rights-away").await?;
+    let session = app.begin(agent).await?;
+    let ciphertext = app.seal(agent, &session, "hello").await?;
+    let delete = ["delete", "rolebinding", "app-acme-session"];
+    world.env.kubectl(&delete).await?.success()?;
+    let took = until("forbidden", Duration::from_secs(32), || {
+        app.decrypt(agent, &session, &ciphertext)
+    })
+    .await?;
+    ensure!(
+        took > Duration::from_secs(5),
+        "it was not remembered at all: {took:?}"
+    );
+    app.session(agent).await?.refused("forbidden")?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_rotation_logs_nobody_out_and_erasing_does() -> Result<()> {
+    let Scene {
+        world,
+        operator: _operator,
+        agent,
+        app,
+    } = &Scene::new("rotated").await?;
+    let env = &world.env;
+    let session = app.begin(agent).await?;
+    let ciphertext = app.seal(agent, &session, "hello").await?;
+    let before = app
+        .encrypt(agent, &session, "hello")
+        .await?
+        .text("key_id")?;
+    rotate(world).await?;
+    eventually("the next master key", SOON, async || {
+        // Also while it rotates nobody is logged out.
+        let now = app
+            .encrypt(agent, &session, "hello")
+            .await?
+            .ok()?
+            .text("key_id")?;
+        opens(app, agent, &session, &ciphertext).await?;
+        Ok(now != before)
+    })
+    .await?;
+    let body = json!({ "items": [{ "ciphertext": ciphertext }, { "ciphertext": "AAAA" }] });
+    let rewrapped = agent
+        .call("rewrap", &app.token, &session, &body)
+        .await?
+        .ok()?;
+    let items = &rewrapped.body["items"];
+    ensure!(
+        items[0]["key_id"] != before.as_str() && items[0]["key_id"].is_string(),
+        "{rewrapped:?}"
+    );
+    ensure!(
+        items[1]["error"]["type"] == "ciphertext_invalid",
+        "{rewrapped:?}"
+    );
+    let rewrapped = items[0]["ciphertext"].as_str().context("ciphertext")?;
+    opens(app, agent, &session, rewrapped).await?;
+
+    let erase = json!({ "spec": { "masterKey": { "erasedIds": [before] } } });
+    patch(env, "acme", false, "merge", &erase.to_string()).await?;
+    eventually("the former key to be erased", SOON, async || {
+        let body = record(env, "acme").await?.body;
+        Ok(body["keyring"]["versions"][0]["state"] == "erased")
+    })
+    .await?;
+    // It was issued with the key that is no more.
+    app.decrypt(agent, &session, rewrapped)
+        .await?
+        .refused("session_invalid")?;
+    let new = app.begin(agent).await?;
+    let refused = app
+        .decrypt(agent, &new, &ciphertext)
+        .await?
+        .refused("key_erased")?;
+    ensure!(refused.status == 410);
+    opens(app, agent, &new, rewrapped).await
+}
