@@ -172,7 +172,9 @@ impl SessionKey {
     pub fn sign(&self, parts: &[&[u8]]) -> hmac::Tag {
         let key = hmac::Key::new(hmac::HMAC_SHA256, &**self.0);
         let mut context = hmac::Context::with_key(&key);
-        parts.iter().for_each(|part| context.update(part));
+        for part in parts {
+            context.update(part);
+        }
         context.sign()
     }
 }

@@ -40,11 +40,11 @@ static ISSUED: LazyLock<Vec<(String, Result<Claims, Refused>)>> = LazyLock::new(
         with(None, |claims| claims.tenant = TenantId::new("n", "a.b-c")),
         with(Some(Refused::Expired), |claims| claims.expires = NOW),
         with(Some(Refused::FromTheFuture), |claims| {
-            claims.issued = NOW + 61
+            claims.issued = NOW + 61;
         }),
         with(Some(Refused::EarlierEpoch), |claims| claims.epoch = 2),
         with(Some(Refused::OtherCaller), |claims| {
-            claims.caller = Caller::of(&[0; 32])
+            claims.caller = Caller::of(&[0; 32]);
         }),
     ]
 });
