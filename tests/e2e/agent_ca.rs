@@ -148,6 +148,24 @@ async fn replicas_that_race_have_one_authority() -> Result<()> {
     for member in &members {
         ensure!(member.believed(trusted, &clock)?);
     }
+
+    // All find that the next one is due, and one of them makes it.
+    clock.pass(183 * 24);
+    for done in join_all(members.iter_mut().map(Member::round)).await {
+        done?;
+    }
+    ensure!(self::stored(&env).await?.as_array().map(Vec::len) == Some(2));
+    let replaced = || -> Result<usize> {
+        let writes = env.operator_writes()?;
+        let its = writes.iter().filter(|one| {
+            one["objectRef"]["name"] == "tenant-kms-agent-ca" && one["verb"] == "update"
+        });
+        Ok(its
+            .filter(|one| one["responseStatus"]["code"] == 200)
+            .count())
+    };
+    eventually("audited", SOON, async || Ok(replaced()? >= 1)).await?;
+    ensure!(replaced()? == 1, "{}", replaced()?);
     Ok(())
 }
 

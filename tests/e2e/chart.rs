@@ -145,7 +145,7 @@ async fn try_out(control: &ControlPlane, sets: &[&str], tried: &BTreeSet<String>
         "--dry-run=server",
         "--force-conflicts",
     ];
-    let args = [&args[..], &["--namespace", "default", "-f", "-"]].concat();
+    let args = [&args[..], &["-f", "-"]].concat();
     let answer = control.kubectl_stdin(&args, &new.join("\n---\n")).await?;
     ensure!(answer.status, "{sets:?}: {}", answer.stderr);
     let said = answer.stderr.to_lowercase();

@@ -39,6 +39,7 @@ pub async fn in_force(env: &Env, namespace: &str, granted: bool) -> Result<()> {
 async fn one_namespaces_trouble_stops_no_other_and_the_message_mends_it() -> Result<()> {
     let env = Env::new("ca-trouble").await?;
     let own = &*env.operator_namespace; // the release's has its Role always
+    env.upgrade(&["watchNamespaces=[]"]).await?; // it may see whether a namespace is there
     in_force(&env, own, true).await?;
     let absent = format!("{}-absent", env.namespace);
     let clock = Hands::new();

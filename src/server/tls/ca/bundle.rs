@@ -13,6 +13,7 @@ use tracing::{info, warn};
 
 use super::secret::labels;
 use crate::controller::lease::describe;
+use crate::controller::namespaces::Namespaces;
 use crate::credentials::{APPLY, Cluster, subject};
 
 pub const CONFIG_MAP: &str = "tenant-kms-ca";
@@ -23,6 +24,7 @@ const AT_ONCE: usize = 4;
 pub struct Bundles {
     client: Client,
     cluster: Cluster,
+    existing: Namespaces,
     namespaces: Vec<String>,
     /// What was said of a namespace, so that it is said once.
     said: HashMap<String, String>,
@@ -39,6 +41,7 @@ impl Bundles {
     pub fn new(client: Client, namespaces: Vec<String>) -> Self {
         Self {
             cluster: Cluster::new(client.clone()),
+            existing: Namespaces::new(client.clone()),
             client,
             namespaces,
             said: HashMap::new(),
@@ -68,9 +71,9 @@ impl Bundles {
                 Err(_) => None,
             };
             // Nobody can miss it in a namespace that is not there.
-            missing.matters |=
-                !matches!(&error, Some(kube::Error::Api(status)) if status.code == 404);
-            let told = self.told(&namespace, error).await;
+            let absent = self.is_absent(&namespace, error.as_ref()).await;
+            missing.matters |= !absent;
+            let told = self.told(&namespace, absent, error).await;
             if self.said.get(&namespace) != Some(&told) {
                 warn!(%namespace, "{told}");
                 self.said.insert(namespace, told.clone());
@@ -81,12 +84,24 @@ impl Bundles {
         missing
     }
 
-    async fn told(&self, namespace: &str, error: Option<kube::Error>) -> String {
+    /// Without a Role in it, the API server says of a namespace that is not there what it says of
+    /// any other.
+    async fn is_absent(&self, namespace: &str, error: Option<&kube::Error>) -> bool {
+        match error {
+            Some(kube::Error::Api(status)) if status.code == 404 => true,
+            Some(kube::Error::Api(status)) if status.code == 403 => {
+                matches!(self.existing.ends(namespace).await, Ok(true))
+            }
+            _ => false,
+        }
+    }
+
+    async fn told(&self, namespace: &str, absent: bool, error: Option<kube::Error>) -> String {
         let what = format!("ConfigMap {namespace}/{CONFIG_MAP} is not kept current");
         match error {
-            Some(kube::Error::Api(status)) if status.code == 404 => format!(
-                "{what}: there is no namespace {namespace}. Take it out of --ca-namespaces, or: kubectl \
-                 create namespace '{namespace}'"
+            _ if absent => format!(
+                "{what}: there is no namespace {namespace}, or it is being deleted. Take it out of \
+                 --ca-namespaces, or: kubectl create namespace '{namespace}'"
             ),
             Some(kube::Error::Api(status)) if status.code == 403 => format!(
                 "{what}: a Role is missing. List the namespace in the chart's agent.tls.caNamespaces, or: \

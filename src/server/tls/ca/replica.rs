@@ -169,8 +169,11 @@ impl Replica {
         if !missing.matters {
             let marked = published(&self.known, now);
             if marked != self.known {
-                self.store.save(&marked, version).await?;
-                self.known = marked;
+                match self.store.save(&marked, version).await {
+                    Ok(_) => self.known = marked,
+                    Err(Trouble::Conflict) => {} // the next round looks at what it is then
+                    Err(trouble) => return Err(trouble),
+                }
             }
         }
         if missing.told.is_empty() {
