@@ -20,6 +20,7 @@ use kube::api::PostParams;
 use serde_json::Value;
 
 use crate::support::{CLIENT, DIRECTORY, SOON};
+pub use tokens::resigned;
 
 pub const AUDIENCE: &str = "api://AzureADTokenExchange";
 const KEY: &str = "https://acme-kv.vault.azure.net/keys/tenant-wrapping-key";

@@ -26,6 +26,7 @@ mod policies;
 mod quiet;
 mod readme;
 mod requests;
+mod reviews;
 mod revoked;
 mod rights;
 mod risk;

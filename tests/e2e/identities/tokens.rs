@@ -9,7 +9,7 @@ use aws_lc_rs::rsa::KeyPair;
 use aws_lc_rs::signature::RSA_PKCS1_SHA256;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use harness::{Operator, OperatorOptions};
+use harness::{Env, Operator, OperatorOptions};
 use serde_json::Value;
 
 use super::{AUDIENCE, Town};
@@ -64,26 +64,30 @@ impl Town {
 
     /// The operator's token, signed again by the control plane's key after a change.
     pub(super) async fn resigned(&self, change: impl FnOnce(&mut Value)) -> Result<String> {
-        let token = self.own_token(AUDIENCE).await?;
-        let mut parts = token.split('.');
-        let header = parts.next().context("a header")?;
-        let claims = URL_SAFE_NO_PAD.decode(parts.next().context("claims")?)?;
-        let mut claims: Value = serde_json::from_slice(&claims)?;
-        change(&mut claims);
-        let signed = format!("{header}.{}", URL_SAFE_NO_PAD.encode(claims.to_string()));
-        let pem = std::fs::read_to_string(self.env.control.dir().join("sa.key"))?;
-        let text: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
-        let der = STANDARD.decode(text)?;
-        let key = KeyPair::from_pkcs8(&der).or_else(|_| KeyPair::from_der(&der));
-        let key = key.ok().context("an RSA key")?;
-        let mut signature = vec![0; key.public_modulus_len()];
-        let random = SystemRandom::new();
-        key.sign(
-            &RSA_PKCS1_SHA256,
-            &random,
-            signed.as_bytes(),
-            &mut signature,
-        )?;
-        Ok(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature)))
+        resigned(&self.env, &self.own_token(AUDIENCE).await?, change)
     }
+}
+
+/// A token, signed again by the control plane's key after a change.
+pub fn resigned(env: &Env, token: &str, change: impl FnOnce(&mut Value)) -> Result<String> {
+    let mut parts = token.split('.');
+    let header = parts.next().context("a header")?;
+    let claims = URL_SAFE_NO_PAD.decode(parts.next().context("claims")?)?;
+    let mut claims: Value = serde_json::from_slice(&claims)?;
+    change(&mut claims);
+    let signed = format!("{header}.{}", URL_SAFE_NO_PAD.encode(claims.to_string()));
+    let pem = std::fs::read_to_string(env.control.dir().join("sa.key"))?;
+    let text: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
+    let der = STANDARD.decode(text)?;
+    let key = KeyPair::from_pkcs8(&der).or_else(|_| KeyPair::from_der(&der));
+    let key = key.ok().context("an RSA key")?;
+    let mut signature = vec![0; key.public_modulus_len()];
+    let random = SystemRandom::new();
+    key.sign(
+        &RSA_PKCS1_SHA256,
+        &random,
+        signed.as_bytes(),
+        &mut signature,
+    )?;
+    Ok(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature)))
 }
