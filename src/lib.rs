@@ -2,6 +2,8 @@
 
 pub mod api;
 pub mod cli;
+#[cfg(feature = "client")]
+pub mod client;
 pub mod clock;
 pub mod controller;
 pub mod credentials;

@@ -66,18 +66,16 @@ fn fuzz(target: &str) -> Result<()> {
     step::run(&format!("fuzzing: {target}"), step::cargo(&args))
 }
 
-/// The product without any cloud: what is behind a feature must not be needed by the rest.
+/// The product without any cloud, and the client alone: what is behind a feature must not be needed
+/// by the rest, and a workload builds nothing but the client.
 fn features() -> Result<()> {
-    let args = [
-        "clippy",
-        "--package",
-        "tenant-kms-operator",
-        "--no-default-features",
-        "--",
-        "-D",
-        "warnings",
-    ];
-    step::run("the product without any cloud", step::cargo(&args))
+    let product = ["clippy", "--package", "tenant-kms-operator"];
+    let bare = ["--no-default-features", "--", "-D", "warnings"];
+    let bare = [&product[..], &bare].concat();
+    step::run("the product without any cloud", step::cargo(&bare))?;
+    let client = ["--lib", "--features", "client"];
+    let client = [&product[..], &client, &bare[product.len()..]].concat();
+    step::run("the client alone", step::cargo(&client))
 }
 
 /// A folder for the tests' temporary files: what an interrupted one leaves behind goes with it.
