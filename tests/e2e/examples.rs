@@ -6,6 +6,8 @@ use std::fs;
 use anyhow::{Context, Result, ensure};
 use fakecloud::Scope;
 use harness::{Env, OperatorOptions, repository};
+use serde::Deserialize;
+use serde_json::{Value, json};
 use tokio::process::Command;
 
 use crate::support::{CLIENT, DIRECTORY, SECRET, SOON, VARIABLE};
@@ -119,4 +121,54 @@ async fn managed_identities() -> Result<()> {
         ("tenant-user-assigned.yaml", "cedar"),
     ];
     active(&env, "azure-managed-identity", &files).await
+}
+
+/// The workload's objects are taken without a warning, its pod by the restricted Pod Security Standard,
+/// and its Role is what the operator asks about: this tenant's sessions, and nothing besides.
+#[tokio::test]
+async fn a_workload() -> Result<()> {
+    let env = Env::new("exworkload").await?;
+    let (control, apps) = (&env.control, format!("{}-apps", env.namespace));
+    let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": {
+        "name": apps, "labels": { "pod-security.kubernetes.io/enforce": "restricted" },
+    } });
+    let apply = ["apply", "--server-side", "-f", "-"];
+    let namespace = namespace.to_string();
+    control.kubectl_stdin(&apply, &namespace).await?.success()?;
+    let text = example(&env, "workload.yaml")?;
+    let text = text.replace("namespace: apps", &format!("namespace: {apps}"));
+    let applied = control.kubectl_stdin(&apply, &text).await?;
+    ensure!(applied.stderr.is_empty(), "{}", applied.stderr);
+    applied.success()?;
+
+    let mut objects = serde_yaml_ng::Deserializer::from_str(&text).map(Value::deserialize);
+    let deployment = objects.find(|object| matches!(object, Ok(it) if it["kind"] == "Deployment"));
+    let deployment = deployment.context("no Deployment")??;
+    let template = &deployment["spec"]["template"];
+    let tenant = format!("{}/acme", env.namespace);
+    ensure!(template.to_string().contains(&tenant), "{template:#}");
+    let pod = json!({ "apiVersion": "v1", "kind": "Pod", "spec": template["spec"], "metadata": {
+        "name": "orders", "namespace": apps, "labels": template["metadata"]["labels"],
+    } });
+    let create = ["create", "--dry-run=server", "-f", "-"];
+    let made = control.kubectl_stdin(&create, &pod.to_string()).await?;
+    ensure!(made.status && made.stderr.is_empty(), "{}", made.stderr);
+
+    let user = format!("--as=system:serviceaccount:{apps}:orders");
+    for (verb, what, sub, expected) in [
+        ("create", "tenantkmses/acme", "session", "yes"),
+        ("create", "tenantkmses/acme", "datakey", "no"),
+        ("create", "tenantkmses/birch", "session", "no"),
+        ("get", "tenantkmses/acme", "", "no"),
+    ] {
+        let sub = format!("--subresource={sub}");
+        let answer = env
+            .kubectl(&["auth", "can-i", verb, what, &sub, &user])
+            .await?;
+        ensure!(
+            answer.stdout.trim() == expected,
+            "{verb} {what} {sub}: {answer:?}"
+        );
+    }
+    Ok(())
 }
