@@ -45,13 +45,13 @@ pub fn at_hand(ctx: &Context, id: &TenantId) -> Result<Option<Arc<Hold>>, Refuse
         return Err(Refused::Starting);
     }
     let now = ctx.clock.now();
-    let held = ctx.keys.get(id, now);
+    let found = ctx.keys.get(id, now);
     ctx.roster.with(id, |seen| {
         let seen = seen.ok_or(Refused::NotFound)?;
         if let Some(veto) = seen.object.veto {
             return Err(vetoed(veto, seen));
         }
-        let hold = held.filter(|hold| fits(hold, seen));
+        let hold = found.filter(|hold| fits(hold, seen));
         if let Some(hold) = &hold {
             hold.mark_used(now);
         }

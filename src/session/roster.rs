@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use jiff::Timestamp;
 
@@ -53,19 +53,26 @@ pub struct Roster {
 
 impl Roster {
     pub fn get(&self, tenant: &TenantId) -> Option<Seen> {
-        self.with(tenant, |seen| seen.cloned())
+        self.read().get(tenant).cloned()
     }
 
     pub fn with<T>(&self, tenant: &TenantId, look: impl FnOnce(Option<&Seen>) -> T) -> T {
-        let tenants = self.tenants.read().unwrap_or_else(PoisonError::into_inner);
-        look(tenants.get(tenant))
+        look(self.read().get(tenant))
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, HashMap<TenantId, Seen>> {
+        self.tenants.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, HashMap<TenantId, Seen>> {
+        self.tenants.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes an object as it is now. `strict` is for who did not see every change of it, or writes none:
     /// then a tenant that has turned meanwhile may have been sealed in between.
     pub fn see(&self, tenant: TenantId, object: Object, now: Moment, strict: bool) {
         let changes = self.changes.fetch_add(1, Ordering::Relaxed) + 1;
-        let mut tenants = self.tenants.write().unwrap_or_else(PoisonError::into_inner);
+        let mut tenants = self.write();
         let before = tenants.remove(&tenant);
         let voids = match before.as_ref().map(|before| &before.object) {
             None => object.veto.is_some(),
@@ -91,7 +98,7 @@ impl Roster {
     }
 
     pub fn remove(&self, tenant: &TenantId) {
-        let mut tenants = self.tenants.write().unwrap_or_else(PoisonError::into_inner);
+        let mut tenants = self.write();
         tenants.remove(tenant);
     }
 
@@ -101,7 +108,7 @@ impl Roster {
         alive: &HashSet<TenantId>,
         listed: impl Fn(&TenantId) -> bool,
     ) -> Vec<TenantId> {
-        let mut tenants = self.tenants.write().unwrap_or_else(PoisonError::into_inner);
+        let mut tenants = self.write();
         let gone = |id: &&TenantId| listed(id) && !alive.contains(*id);
         let gone: Vec<TenantId> = tenants.keys().filter(gone).cloned().collect();
         for id in &gone {

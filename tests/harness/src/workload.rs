@@ -232,19 +232,18 @@ impl Env {
             None => None,
             Some(pod) => {
                 let pods: Api<Pod> = Api::namespaced(client.clone(), &self.namespace);
-                let found = match pods.get_opt(pod).await? {
-                    Some(found) => found,
-                    None => {
-                        let new = json!({
-                            "apiVersion": "v1", "kind": "Pod", "metadata": { "name": pod },
-                            "spec": {
-                                "serviceAccountName": account,
-                                "containers": [{ "name": "app", "image": "none" }],
-                            },
-                        });
-                        let new = serde_json::from_value(new)?;
-                        pods.create(&PostParams::default(), &new).await?
-                    }
+                let found = if let Some(found) = pods.get_opt(pod).await? {
+                    found
+                } else {
+                    let new = json!({
+                        "apiVersion": "v1", "kind": "Pod", "metadata": { "name": pod },
+                        "spec": {
+                            "serviceAccountName": account,
+                            "containers": [{ "name": "app", "image": "none" }],
+                        },
+                    });
+                    let new = serde_json::from_value(new)?;
+                    pods.create(&PostParams::default(), &new).await?
                 };
                 Some(BoundObjectReference {
                     api_version: Some("v1".to_owned()),
