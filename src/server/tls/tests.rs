@@ -204,7 +204,6 @@ async fn a_broken_pair_changes_nothing_and_is_told_once() {
         told.contains("does not belong") && told.contains("openssl"),
         "{told}"
     );
-    assert!(!told.contains("BEGIN") || told.contains("-----BEGIN CERTIFICATE-----"));
     tokio::time::sleep(Duration::from_secs(20)).await;
     assert!(!fault.has_changed().expect("open"), "told once");
 
