@@ -142,10 +142,10 @@ impl Stage {
     }
 }
 
-fn rejected(answer: Result<Arc<Caller>, Refusal>) -> Result<()> {
+fn rejected(answer: &Result<Arc<Caller>, Refusal>) -> Result<()> {
     let why = Why::Rejected;
     ensure!(
-        answer == Err(Refusal::Unauthenticated { why }),
+        *answer == Err(Refusal::Unauthenticated { why }),
         "{answer:?}"
     );
     Ok(())
@@ -162,7 +162,7 @@ async fn only_a_live_token_for_us_names_a_caller() -> Result<()> {
 
     for audience in [None, Some("api://AzureADTokenExchange")] {
         let other = stage.token("backend", audience, None).await?;
-        rejected(stage.reviews.caller(&other).await)?;
+        rejected(&stage.reviews.caller(&other).await)?;
     }
     let expired = resigned(&stage.env, &token, |claims| {
         for time in ["iat", "nbf", "exp"] {
@@ -170,11 +170,11 @@ async fn only_a_live_token_for_us_names_a_caller() -> Result<()> {
             claims[time] = json!(seconds - 3600);
         }
     })?;
-    rejected(stage.reviews.caller(&expired).await)?;
+    rejected(&stage.reviews.caller(&expired).await)?;
     let resigned = resigned(&stage.env, &token, |_| ())?;
     ensure!(stage.reviews.caller(&resigned).await?.digest() == caller.digest());
     let forged = format!("{}AAAA", &token[..token.len() - 4]);
-    rejected(stage.reviews.caller(&forged).await)?;
+    rejected(&stage.reviews.caller(&forged).await)?;
     Ok(())
 }
 
@@ -202,7 +202,7 @@ async fn who_is_gone_is_heard_within_five_minutes() -> Result<()> {
     for token in [&in_pod, &without] {
         eventually("gone", SOON, async || {
             stage.clock.by(300);
-            Ok(rejected(stage.reviews.caller(token).await).is_ok())
+            Ok(rejected(&stage.reviews.caller(token).await).is_ok())
         })
         .await?;
     }

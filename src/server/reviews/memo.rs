@@ -22,8 +22,8 @@ const TURN: Duration = Duration::from_secs(1);
 /// no access review.
 pub const IN_FLIGHT: usize = 32;
 /// Reviews that are under way or wait for their turn, and requests that wait for a review.
-const QUEUE: usize = 512;
-const WAITING: usize = 4096;
+pub const QUEUE: usize = 512;
+pub const WAITING: usize = 4096;
 
 type Answer<V, N> = Result<Verdict<V, N>, Trouble>;
 type Told<V, N> = watch::Receiver<Option<Answer<V, N>>>;

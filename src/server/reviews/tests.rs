@@ -239,7 +239,8 @@ async fn many_who_ask_the_same_are_one_question_that_outlives_them() {
     let mut impatient = Box::pin(stage.may());
     assert_eq!((&mut impatient).now_or_never(), None);
     drop(impatient);
-    let many = join_all((0..1_000).map(|_| stage.may()));
+    let more = 10;
+    let many = join_all((0..memo::WAITING + more).map(|_| stage.may()));
     let open = async {
         while stage.asked() == 0 {
             tokio::task::yield_now().await;
@@ -247,8 +248,11 @@ async fn many_who_ask_the_same_are_one_question_that_outlives_them() {
         stage.api.gate.add_permits(1);
     };
     let (answers, ()) = tokio::join!(many, open);
-    assert!(answers.iter().all(Result::is_ok));
-    assert_eq!(stage.asked(), 1);
+    let busy = Err(Refusal::Busy);
+    let refused = answers.iter().filter(|answer| **answer == busy).count();
+    assert_eq!(refused, more, "so many do not even wait");
+    let served = answers.iter().filter(|answer| answer.is_ok()).count();
+    assert_eq!((served, stage.asked()), (memo::WAITING, 1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -258,7 +262,7 @@ async fn a_flood_is_refused_in_bounded_time_and_delays_no_access_review() {
     let flood = (0..1_000).map(|i| {
         let token = token(&format!(r#"{{"jti":{i}}}"#));
         let reviews = &stage.reviews;
-        async move { reviews.caller(&token).await }
+        async move { (reviews.caller(&token).await, since.elapsed()) }
     });
     let mut flood = Box::pin(join_all(flood));
     assert!((&mut flood).now_or_never().is_none());
@@ -268,9 +272,17 @@ async fn a_flood_is_refused_in_bounded_time_and_delays_no_access_review() {
     assert!(since.elapsed() < Duration::from_millis(10));
     let refused = flood.await;
     assert!(since.elapsed() <= Duration::from_secs(3));
-    let unavailable = Err(Refusal::Unavailable);
-    let served = refused.iter().filter(|one| **one == unavailable).count();
-    assert_eq!(served, memo::IN_FLIGHT);
-    assert!(refused.iter().all(Result::is_err));
+    let count = |expected: Refusal| {
+        let same = |(one, _): &&(Result<_, Refusal>, _)| *one == Err(expected.clone());
+        refused.iter().filter(same).count()
+    };
+    let counts = (count(Refusal::Unavailable), count(Refusal::Busy));
+    assert_eq!(counts, (memo::IN_FLIGHT, 1_000 - memo::IN_FLIGHT));
+    let at_once = refused.iter().filter(|(_, took)| took.is_zero()).count();
+    assert_eq!(
+        at_once,
+        1_000 - memo::QUEUE,
+        "the others wait for their turn"
+    );
     assert_eq!(stage.api.most.load(Ordering::SeqCst), memo::IN_FLIGHT + 1);
 }
