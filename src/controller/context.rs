@@ -39,6 +39,8 @@ pub struct Entry {
     pub api_failures: u32,
     /// The policy that was looked at last.
     pub policy: Arc<Policy>,
+    /// The last moment that voided proofs, as far as it was acted on.
+    pub barrier: Option<Moment>,
 }
 
 /// The tenants by name. Each is reconciled by one task at a time.
@@ -112,6 +114,7 @@ impl Context {
             open: OpenAttempts::default(),
             api_failures: 0,
             policy: self.policy.borrow().clone(),
+            barrier: None,
         }));
         self.wipe(id);
         lock(&self.tenants).insert(id.clone(), entry.clone());
@@ -184,6 +187,16 @@ impl Context {
             None => Ok(()),
             Some(wait) => Err(ReconcileError::Turn(wait)),
         }
+    }
+
+    /// Whether this replica verifies on schedule, and so holds what the scheduled checks opened.
+    pub fn is_holder(&self) -> bool {
+        *self.held.borrow()
+    }
+
+    /// Whether the holder's own checks look after this tenant by now.
+    pub fn looks_after(&self, id: &TenantId) -> bool {
+        self.is_holder() && lock(&self.tenants).contains_key(id)
     }
 
     pub fn may_write(&self, now: Moment) -> bool {

@@ -14,6 +14,7 @@ pub mod lease;
 mod malformed;
 pub mod namespaces;
 pub mod outcome;
+mod prompts;
 mod reconcile;
 mod recording;
 pub mod report;

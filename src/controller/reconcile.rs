@@ -15,10 +15,10 @@ use super::context::{Context, Entry};
 use super::installation::{self, Claimed};
 use super::outcome::{Outcome, ReconcileError};
 use super::tenant::{Checked, until};
-use super::{Guarded, erasure, malformed, recording, status};
+use super::{Guarded, erasure, malformed, prompts, recording, status};
 use crate::api::{Reason, TenantKms};
 use crate::clock::Moment;
-use crate::provider::{Kind, TenantId};
+use crate::provider::TenantId;
 use crate::seal::{Seal, State, Transition};
 
 const MOST_BACK_OFF: Duration = Duration::from_secs(30);
@@ -224,7 +224,8 @@ pub(super) async fn look(
     }
     let before = entry.tenant.seal().map(|seal| *seal.state());
     collect(ctx, id, entry, now);
-    look_at_policy(ctx, id, entry, now);
+    prompts::look_at_policy(ctx, id, entry, now);
+    prompts::look_at_barrier(ctx, id, entry, now);
     keep(failed, recording::put_in_force(ctx, id, entry).await);
     begin(ctx, id, entry);
     keep(failed, recording::put_on_record(ctx, id, entry).await);
@@ -306,25 +307,6 @@ pub(super) fn note(ctx: &Context, id: &TenantId, entry: &mut Entry, transition: 
             info!(tenant = %id, "denied once; nothing is served until confirmed");
         }
     }
-}
-
-/// The platform's own policy is evaluated as soon as it changes, not at the next check.
-fn look_at_policy(ctx: &Context, id: &TenantId, entry: &mut Entry, now: Moment) {
-    let policy = ctx.policy.borrow().clone();
-    if Arc::ptr_eq(&policy, &entry.policy) {
-        return;
-    }
-    entry.policy = policy;
-    if let Some(applied) = entry.tenant.applied() {
-        let permitted = ctx.providers.permitted(id, &applied.spec);
-        let denied = permitted.is_err_and(|failure| failure.kind == Kind::Denial);
-        if let Some(seal) = entry.tenant.seal_mut()
-            && denied
-        {
-            seal.request(now, false);
-        }
-    }
-    entry.tenant.reconsider(now);
 }
 
 /// Starts the attempts that are due.

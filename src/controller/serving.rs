@@ -51,7 +51,7 @@ pub fn at_hand(ctx: &Context, id: &TenantId) -> Result<Option<Arc<Hold>>, Refuse
         if let Some(veto) = seen.object.veto {
             return Err(vetoed(veto, seen));
         }
-        let hold = found.filter(|hold| fits(hold, seen));
+        let hold = found.filter(|hold| fits(hold, seen, ctx.is_holder()));
         if let Some(hold) = &hold {
             hold.mark_used(now);
         }
@@ -59,10 +59,12 @@ pub fn at_hand(ctx: &Context, id: &TenantId) -> Result<Option<Arc<Hold>>, Refuse
     })
 }
 
-/// Whether nothing was seen of the object since the proof was begun that makes it void.
-fn fits(hold: &Hold, seen: &Seen) -> bool {
+/// Whether nothing was seen of the object since the proof was begun that makes it void, and somebody
+/// goes on proving: what the holder's checks opened is nothing to one that is the holder no more.
+fn fits(hold: &Hold, seen: &Seen, holder: bool) -> bool {
     let later = |barrier: Moment| hold.proof.boot > barrier.boot;
-    seen.barrier.is_none_or(later) && hold.seen.is_none_or(|changes| changes == seen.changes)
+    let looked_after = hold.seen.map_or(holder, |changes| changes == seen.changes);
+    seen.barrier.is_none_or(later) && looked_after
 }
 
 fn vetoed(veto: Veto, seen: &Seen) -> Refused {

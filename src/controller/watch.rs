@@ -129,7 +129,7 @@ fn note(ctx: &Context, object: &Guarded, relisted: bool) {
     let id = id_of(object);
     let sighting = sighting::of(object, &ctx.installation);
     let vetoed = sighting.veto.is_some();
-    let guest = !ctx.ownership.borrow().verifies();
+    let guest = !ctx.is_holder();
     ctx.roster
         .see(id.clone(), sighting, ctx.clock.now(), relisted || guest);
     if vetoed && guest {
