@@ -1,5 +1,5 @@
 #!/bin/sh
-# Encrypts a record (at most 64 KiB) from standard input with a tenant's key and decrypts it again, with curl (7.76 or newer):
+# Encrypts a record of at most 64 KiB from standard input and decrypts it again, with curl (7.76 or newer):
 #   printf 'a record' | TENANT_KMS_URL=https://… TENANT=tenants/acme TOKEN_FILE=… CA_FILE=… sh curl.sh
 # The ciphertext goes to standard error, the decrypted record to standard output. Tokens and plaintexts reach
 # curl by a pipe: never by its command line, which every process of the machine can read.
