@@ -6,7 +6,7 @@
 //! use tenant_kms::client::{Client, Options};
 //!
 //! let client = Client::new(Options {
-//!     url: "https://tenant-kms-operator.tenant-kms-system.svc:8443".into(),
+//!     url: "https://tenant-kms-operator-agent.tenant-kms-system.svc".into(),
 //!     token_file: "/var/run/tenant-kms/token".into(),
 //!     ca_file: "/var/run/tenant-kms-ca/ca.crt".into(),
 //!     ..Options::default()

@@ -59,7 +59,7 @@ impl Transport {
         }
         let base = base.ok_or_else(|| {
             let why = "the base URL must be https://HOST[:PORT], without user, query or fragment, \
-                       such as https://tenant-kms-operator.tenant-kms-system.svc:8443";
+                       such as https://tenant-kms-operator-agent.tenant-kms-system.svc";
             Error::new(Kind::InvalidRequest, why.to_owned())
         })?;
         Ok(Self {

@@ -1,13 +1,17 @@
 //! Prometheus metrics. Labels are closed sets (providers, reasons, phases, outcomes); the one
 //! exception is the proof time of each tenant, bounded by the objects that exist.
 
+mod agent;
+mod attempts;
+mod register;
+
 use std::collections::HashMap;
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use jiff::Timestamp;
 use prometheus::{
-    Encoder, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, Opts, Registry, TextEncoder,
+    Encoder, GaugeVec, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, TextEncoder,
 };
 
 use crate::api::{Phase, ProviderKind, Reason, TenantKmsStatus};
@@ -17,12 +21,16 @@ use crate::provider::{Failure, TenantId};
 use crate::seal::{Seal, Transition};
 use crate::server::agent::Operation;
 
+use agent::Agent;
+pub use attempts::AttemptTimer;
+use attempts::Attempts;
+use register::Register;
+
 #[derive(Debug)]
 pub struct Metrics {
-    registry: Registry,
-    attempts: IntCounterVec,
-    attempt_seconds: HistogramVec,
-    open_attempts: IntGauge,
+    register: Register,
+    attempts: Attempts,
+    agent: Agent,
     reconciles: IntCounterVec,
     reconcile_seconds: HistogramVec,
     tenants: IntGaugeVec,
@@ -32,108 +40,47 @@ pub struct Metrics {
     events_dropped: IntCounter,
     holder: IntGauge,
     policy_invalid: IntGauge,
-    agent_requests: IntCounterVec,
-    agent_seconds: HistogramVec,
-    keys_held: IntGauge,
-    guests: IntGauge,
     phases: Mutex<HashMap<TenantId, Phase>>,
 }
 
 impl Metrics {
     pub fn new() -> Result<Self, prometheus::Error> {
-        let registry = Registry::new_custom(Some("tenantkms".to_owned()), None)?;
-        let counter = |name: &str, help: &str, labels: &[&str]| {
-            let made = IntCounterVec::new(Opts::new(name, help), labels)?;
-            registry.register(Box::new(made.clone()))?;
-            Ok::<_, prometheus::Error>(made)
-        };
-        let plain = |name: &str, help: &str| {
-            let made = IntCounter::new(name, help)?;
-            registry.register(Box::new(made.clone()))?;
-            Ok::<_, prometheus::Error>(made)
-        };
-        let gauge = |name: &str, help: &str| {
-            let made = IntGauge::new(name, help)?;
-            registry.register(Box::new(made.clone()))?;
-            Ok::<_, prometheus::Error>(made)
-        };
-        let histogram = |name: &str, help: &str, label: &str, buckets: Vec<f64>| {
-            let made =
-                HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets), &[label])?;
-            registry.register(Box::new(made.clone()))?;
-            Ok::<_, prometheus::Error>(made)
-        };
-        let tenants = IntGaugeVec::new(Opts::new("tenants", "Tenants by phase."), &["phase"])?;
-        registry.register(Box::new(tenants.clone()))?;
-        let proof = GaugeVec::new(
-            Opts::new(
-                "last_proof_timestamp_seconds",
-                "When the newest proof of a tenant was begun, in Unix time.",
-            ),
-            &["namespace", "name"],
-        )?;
-        registry.register(Box::new(proof.clone()))?;
+        let register = Register::default();
         let metrics = Self {
-            attempts: counter(
-                "attempts_total",
-                "Attempts to prove a key, by provider and reason (Verified: it worked).",
-                &["provider", "reason"],
-            )?,
-            attempt_seconds: histogram(
-                "attempt_duration_seconds",
-                "How long an attempt took, token included.",
-                "provider",
-                vec![0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0],
-            )?,
-            open_attempts: gauge("open_attempts", "Attempts under way.")?,
-            reconciles: counter(
+            attempts: Attempts::new(&register)?,
+            agent: Agent::new(&register)?,
+            reconciles: register.counters(
                 "reconciles_total",
                 "Looks at a tenant, by outcome.",
                 &["outcome"],
             )?,
-            reconcile_seconds: histogram(
+            reconcile_seconds: register.histograms(
                 "reconcile_duration_seconds",
                 "How long a look at a tenant took, writes included.",
                 "outcome",
-                vec![0.0001, 0.001, 0.01, 0.1, 1.0, 10.0],
+                &[0.0001, 0.001, 0.01, 0.1, 1.0, 10.0],
             )?,
-            transitions: counter(
+            tenants: register.gauges("tenants", "Tenants by phase.", &["phase"])?,
+            transitions: register.counters(
                 "transitions_total",
                 "Changes of a tenant's state, by kind and reason.",
                 &["transition", "reason"],
             )?,
-            status_writes: plain("status_writes_total", "Status writes the API server took.")?,
-            events_dropped: plain("events_dropped_total", "Events not written.")?,
-            holder: gauge("holder", "1 when this replica holds the shard.")?,
-            policy_invalid: gauge(
+            proof: register.fine_gauges(
+                "last_proof_timestamp_seconds",
+                "When the newest proof of a tenant was begun, in Unix time.",
+                &["namespace", "name"],
+            )?,
+            status_writes: register
+                .counter("status_writes_total", "Status writes the API server took.")?,
+            events_dropped: register.counter("events_dropped_total", "Events not written.")?,
+            holder: register.gauge("holder", "1 when this replica holds the shard.")?,
+            policy_invalid: register.gauge(
                 "policy_invalid",
                 "1 when the configuration file is refused and the previous one is in force.",
             )?,
-            agent_requests: counter(
-                "agent_requests_total",
-                "Calls of the agent API, by operation and outcome (ok, or the type of the error).",
-                &["operation", "outcome"],
-            )?,
-            agent_seconds: histogram(
-                "agent_request_duration_seconds",
-                "How long a call of the agent API took.",
-                "operation",
-                vec![
-                    0.000_1, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.05, 0.25, 1.0, 2.5, 10.0,
-                ],
-            )?,
-            keys_held: gauge(
-                "keys_held",
-                "Tenants whose master keys this replica holds in the clear, on a fresh proof.",
-            )?,
-            guests: gauge(
-                "guests",
-                "Tenants that this replica proves because they are used here, without holding them.",
-            )?,
-            tenants,
-            proof,
             phases: Mutex::default(),
-            registry,
+            register,
         };
         for phase in Phase::ALL {
             metrics.tenants.with_label_values(&[phase.name()]).set(0);
@@ -150,17 +97,12 @@ impl Metrics {
     /// The text exposition format.
     pub fn text(&self) -> Result<String, prometheus::Error> {
         let mut out = Vec::new();
-        TextEncoder::new().encode(&self.registry.gather(), &mut out)?;
+        TextEncoder::new().encode(&self.register.gather(), &mut out)?;
         String::from_utf8(out).map_err(|error| prometheus::Error::Msg(error.to_string()))
     }
 
     pub fn attempt_started(&self, provider: ProviderKind) -> AttemptTimer<'_> {
-        self.open_attempts.inc();
-        AttemptTimer {
-            metrics: self,
-            provider,
-            started: Instant::now(),
-        }
+        self.attempts.started(provider)
     }
 
     pub fn reconciled(&self, outcome: Outcome, took: Duration) {
@@ -217,17 +159,16 @@ impl Metrics {
     }
 
     pub fn agent_request(&self, operation: Operation, outcome: &str, took: Duration) {
-        self.agent_requests
-            .with_label_values(&[operation.name(), outcome])
-            .inc();
-        self.agent_seconds
-            .with_label_values(&[operation.name()])
-            .observe(took.as_secs_f64());
+        self.agent.request(operation, outcome, took);
     }
 
     pub fn set_keys(&self, held: usize, guests: usize) {
-        self.keys_held.set(i64::try_from(held).unwrap_or(i64::MAX));
-        self.guests.set(i64::try_from(guests).unwrap_or(i64::MAX));
+        self.agent.set_keys(held, guests);
+    }
+
+    /// The certificate of the agent API: when it ends, and whether something keeps it from being renewed.
+    pub fn set_certificate(&self, until: Option<Timestamp>, fault: bool) {
+        self.agent.set_certificate(until, fault);
     }
 
     pub fn status_written(&self) {
@@ -244,35 +185,6 @@ impl Metrics {
 
     pub fn set_policy_invalid(&self, invalid: bool) {
         self.policy_invalid.set(i64::from(invalid));
-    }
-}
-
-/// Measures one attempt; an attempt that is abandoned is only no longer open.
-#[derive(Debug)]
-pub struct AttemptTimer<'a> {
-    metrics: &'a Metrics,
-    provider: ProviderKind,
-    started: Instant,
-}
-
-impl AttemptTimer<'_> {
-    pub fn ended(self, failure: Option<&Failure>) {
-        let reason = failure.map_or(Reason::Verified, |failure| failure.reason);
-        let provider = self.provider.name();
-        self.metrics
-            .attempts
-            .with_label_values(&[provider, reason.name()])
-            .inc();
-        self.metrics
-            .attempt_seconds
-            .with_label_values(&[provider])
-            .observe(self.started.elapsed().as_secs_f64());
-    }
-}
-
-impl Drop for AttemptTimer<'_> {
-    fn drop(&mut self) {
-        self.metrics.open_attempts.dec();
     }
 }
 
@@ -300,7 +212,7 @@ mod tests {
             .lines()
             .filter_map(|line| line.strip_prefix("# HELP ")?.split(' ').next())
             .collect();
-        assert_eq!(served.len(), 16);
+        assert_eq!(served.len(), 18);
         for name in &served {
             assert!(
                 page.contains(&format!("| `{name}` |")),

@@ -13,6 +13,7 @@ use super::Agent;
 use crate::controller::context::Context;
 use crate::server::health::Readiness;
 use crate::server::listen::{self, Bounds};
+use crate::server::metrics::Metrics;
 use crate::server::tls::{self, Certificates, Surroundings};
 
 /// Workloads keep their connections; each costs memory.
@@ -36,6 +37,7 @@ pub struct Listening {
     agent: Arc<Agent>,
     certificates: Certificates,
     listener: TcpListener,
+    metrics: Arc<Metrics>,
     stop: watch::Receiver<bool>,
 }
 
@@ -59,6 +61,7 @@ pub async fn start(
         agent: Arc::new(Agent::new(Arc::new(ctx.clone()))),
         certificates,
         listener,
+        metrics: ctx.metrics.clone(),
         stop,
     })
 }
@@ -80,6 +83,18 @@ impl Listening {
     pub async fn serve(self) {
         let acceptor = TlsAcceptor::from(self.certificates.config());
         let routes = self.agent.router();
-        listen::run(self.listener, Some(acceptor), routes, BOUNDS, self.stop).await;
+        tokio::select! {
+            () = listen::run(self.listener, Some(acceptor), routes, BOUNDS, self.stop) => {}
+            () = measure(self.certificates, self.metrics) => {}
+        }
+    }
+}
+
+/// Says in the metrics how the certificate stands; for ever.
+async fn measure(mut certificates: Certificates, metrics: Arc<Metrics>) {
+    loop {
+        let fault = certificates.fault().borrow().is_some();
+        metrics.set_certificate(certificates.until(), fault);
+        certificates.changed().await;
     }
 }

@@ -90,6 +90,18 @@ impl Certificates {
     pub fn fault(&self) -> watch::Receiver<Option<String>> {
         self.fault.clone()
     }
+
+    /// Until the certificate or what keeps it from being renewed changes.
+    pub async fn changed(&mut self) {
+        let changed = tokio::select! {
+            held = self.held.changed() => held,
+            fault = self.fault.changed() => fault,
+        };
+        if changed.is_err() {
+            // Nobody keeps the certificate any more: the process is ending.
+            std::future::pending::<()>().await;
+        }
+    }
 }
 
 #[derive(Debug)]
