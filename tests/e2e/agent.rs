@@ -15,7 +15,7 @@ use crate::seen::patch;
 use crate::support::World;
 
 const QUICK: &str = "{ interval: 5s, proofTTL: 1m }";
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(40);
 
 /// The tenant `acme`, active, a replica that serves it, and a workload that may use it.
 struct Scene {
