@@ -2,6 +2,7 @@
 //! and a wrong value is refused in words.
 
 mod agent;
+mod monitoring;
 
 use std::collections::BTreeSet;
 
@@ -21,7 +22,7 @@ async fn helm(control: &ControlPlane, verb: &[&str], sets: &[&str]) -> Result<Ou
 }
 
 /// Each optional part, switched on.
-const PARTS: [&str; 47] = [
+const PARTS: [&str; 49] = [
     r#"watchNamespaces=["default"]"#,
     r#"tenantCredentials=[{"namespace":"default","secrets":["acme"],"serviceAccounts":["acme"]}]"#,
     r#"clientSecrets=[{"name":"AZURE_KC_CLIENT_SECRET","secretName":"acme","key":"secret","namespaces":["tenants"]}]"#,
@@ -65,6 +66,8 @@ const PARTS: [&str; 47] = [
     r#"probes={"readiness":{"initialDelaySeconds":1}}"#,
     "replicaCount=3",
     r#"agent={"port":9443,"service":{"annotations":{"a":"b"}}}"#,
+    r#"agent={"drainSeconds":20}"#,
+    r#"dashboards={"enabled":true,"namespace":"kube-public","labels":{"grafana":"yes"}}"#,
     r#"agent={"tls":{"caNamespaces":["kube-public"]}}"#,
     r#"agent={"tls":{"secretName":"agent-tls"}}"#,
     r#"agent={"tls":{"certManager":{"enabled":true,"issuerRef":{"name":"ca","kind":"ClusterIssuer"}}}}"#,

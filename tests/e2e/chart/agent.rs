@@ -11,7 +11,7 @@ use tenant_kms::server::tls::{Options, Source};
 use super::helm;
 
 /// The documents of these templates.
-async fn rendered(templates: &[&str], sets: &[&str]) -> Result<Vec<Value>> {
+pub async fn rendered(templates: &[&str], sets: &[&str]) -> Result<Vec<Value>> {
     let control = ControlPlane::shared().await?;
     let show = templates
         .iter()
@@ -138,6 +138,7 @@ async fn without_it_nothing_of_it_is_there() -> Result<()> {
         "configmaps",
         "name: agent",
         "port: agent",
+        "preStop",
     ] {
         ensure!(!text.contains(word), "{word}");
     }
@@ -174,6 +175,11 @@ async fn its_wrong_values_are_refused_in_words() -> Result<()> {
             r#"agent={"port":8080}"#,
             "agent.port and metrics.port are the same",
         ),
+        (r#"agent={"drainSeconds":-1}"#, "at '/agent/drainSeconds'"),
+        (
+            r#"agent={"drainSeconds":21}"#,
+            "terminationGracePeriodSeconds is less than agent.drainSeconds",
+        ),
         (r#"agent={"tls":{"cert":"x"}}"#, "at '/agent/tls'"),
         (
             r#"agent={"tls":{"caNamespaces":["A"]}}"#,
@@ -190,6 +196,56 @@ async fn its_wrong_values_are_refused_in_words() -> Result<()> {
             "{set}: {}",
             refused.stderr
         );
+    }
+    Ok(())
+}
+
+/// The pod ends after every node has heard that it is no endpoint any more.
+#[tokio::test]
+async fn a_pod_that_is_to_end_serves_on_for_a_while() -> Result<()> {
+    for (sets, expected) in [
+        (&[][..], json!({ "preStop": { "sleep": { "seconds": 5 } } })),
+        (
+            &[r#"agent={"drainSeconds":20}"#],
+            json!({ "preStop": { "sleep": { "seconds": 20 } } }),
+        ),
+        (&[r#"agent={"drainSeconds":0}"#], Value::Null),
+    ] {
+        let deployment = &rendered(&["deployment"], sets).await?[0];
+        ensure!(container(deployment)["lifecycle"] == expected, "{sets:?}");
+    }
+    Ok(())
+}
+
+/// The guide, the example and the client's hint name the Service that the chart makes.
+#[tokio::test]
+async fn workloads_are_told_its_real_name() -> Result<()> {
+    let control = ControlPlane::shared().await?;
+    let show = "--show-only=templates/agent-service.yaml";
+    let release = ["template", "tenant-kms-operator", show];
+    let verb = [&release[..], &["--namespace", "tenant-kms-system"]].concat();
+    let service = helm(control, &verb, &[]).await?.success()?;
+    let service: Value = serde_yaml_ng::from_str(&service)?;
+    ensure!(service["spec"]["ports"][0]["port"] == 443);
+    let name = service["metadata"]["name"].as_str().context("a name")?;
+    let url = format!("https://{name}.tenant-kms-system.svc");
+    for (file, text) in [
+        (
+            "workload.yaml",
+            include_str!("../../../examples/workload.yaml"),
+        ),
+        (
+            "use-from-your-workload.md",
+            include_str!("../../../docs/use-from-your-workload.md"),
+        ),
+    ] {
+        let mut named = text.match_indices("https://tenant-kms-operator").peekable();
+        ensure!(named.peek().is_some(), "{file} names no URL");
+        for (at, _) in named {
+            let rest = &text[at..];
+            let end = rest.find(['"', ' ', '\n']).unwrap_or(rest.len());
+            ensure!(rest[..end] == url, "{file}: {}", &rest[..end]);
+        }
     }
     Ok(())
 }
