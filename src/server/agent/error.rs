@@ -292,3 +292,25 @@ impl IntoResponse for Error {
 fn seconds_of(seconds: f64) -> HeaderValue {
     HeaderValue::from(seconds.min(3600.0) as u64)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_type_is_explained_to_people_and_no_other() {
+        let page = include_str!("../../../docs/troubleshooting.md");
+        let section = page.split("## What a workload is told").nth(1);
+        let section = section.and_then(|rest| rest.split("\nNo answer").next());
+        let rows = section.expect("a section").lines();
+        let rows: Vec<&str> = rows.filter(|line| line.starts_with("| `")).collect();
+        assert_eq!(rows.len(), Kind::ALL.len());
+        let guide = include_str!("../../../docs/use-from-your-workload.md");
+        for kind in Kind::ALL {
+            let row = format!("| `{}` | {} |", kind.name(), kind.status().as_u16());
+            assert!(rows.iter().any(|line| line.starts_with(&row)), "{row}");
+            let named = format!("`{}`", kind.name());
+            assert!(guide.contains(&named), "{named} is not in the guide");
+        }
+    }
+}
