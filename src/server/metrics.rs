@@ -17,7 +17,7 @@ use prometheus::{
 use crate::api::{Phase, ProviderKind, Reason, TenantKmsStatus};
 use crate::controller::context::lock;
 use crate::controller::outcome::Outcome;
-use crate::provider::{Failure, TenantId};
+use crate::provider::TenantId;
 use crate::seal::{Seal, Transition};
 use crate::server::agent::Operation;
 
@@ -191,6 +191,7 @@ impl Metrics {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::provider::Failure;
     use crate::seal::Cause;
 
     #[test]

@@ -47,7 +47,7 @@ pub async fn prepare(args: &Args) -> Result<Prepared, Fatal> {
     let providers = providers(args, &watched, identity, &client)?;
     let metrics = Arc::new(Metrics::new()?);
     let (own, ownership) = watch::channel(Ownership::Follower);
-    let (hold, held) = watch::channel(false);
+    let (hold, shard_held) = watch::channel(false);
     let replica = replica_name()?;
     info!(
         version = env!("CARGO_PKG_VERSION"), %replica, installation = %args.installation,
@@ -71,7 +71,7 @@ pub async fn prepare(args: &Args) -> Result<Prepared, Fatal> {
         claims: Arc::default(),
         claims_listed: Arc::default(),
         ownership,
-        held,
+        held: shard_held,
         gate: Arc::default(),
         events: Arc::new(Events::new(client.clone(), &replica, metrics.clone())),
         metrics,

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
-use tracing::info;
 
 use super::prepare::Prepared;
 use super::{Args, Fatal, ownership};
