@@ -73,7 +73,8 @@ impl Agent {
     /// Goes on until it is dropped. A change for the worse or the better is one line.
     async fn run(&self) {
         let tenant = &*self.tenant;
-        let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
+        // Sealed, it asks less often, but never less than once in six rounds.
+        let mut backoff = Backoff::new(Duration::from_secs(1), 6 * self.interval);
         let mut trouble: Option<(&str, Instant)> = None;
         loop {
             let mut pause = self.interval;
@@ -156,9 +157,6 @@ impl Agent {
             let name = entry.file_name().to_string_lossy().into_owned();
             if name.starts_with("record-") {
                 names.push(name);
-                for old in names.drain(..names.len().saturating_sub(RECORDS)) {
-                    tokio::fs::remove_file(self.folder.join(old)).await?;
-                }
             }
         }
         names.sort();

@@ -1,7 +1,9 @@
 //! The agent API: what workloads get while the customer agrees, on every replica, and nothing else.
 
+mod client;
 mod data;
 mod errors;
+mod programs;
 mod replicas;
 mod sessions;
 

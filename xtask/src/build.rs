@@ -27,7 +27,7 @@ pub fn root() -> PathBuf {
 
 /// The programs that a person runs, with the control plane they run against.
 pub fn programs() -> Result<()> {
-    let args = ["build", "--workspace", "--bins"];
+    let args = ["build", "--workspace", "--bins", "--examples"];
     step::run("building", step::cargo(&args))?;
     control_plane()
 }

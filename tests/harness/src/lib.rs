@@ -14,6 +14,7 @@ mod kek;
 pub mod node;
 mod object;
 mod operator;
+mod orders;
 pub mod search;
 mod supervisor;
 mod tools;
@@ -28,6 +29,7 @@ pub use env::{Env, Names};
 pub use guarded::Guarded;
 pub use heartbeat::say;
 pub use operator::{Operator, OperatorOptions};
+pub use orders::Orders;
 pub use tools::Output;
 pub use workload::{Agent, Answer, Workload};
 

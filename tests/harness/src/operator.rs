@@ -171,6 +171,18 @@ impl Operator {
         }
     }
 
+    /// Waits until it holds the shard.
+    pub async fn until_holder(&self, within: Duration) -> Result<()> {
+        let deadline = Instant::now() + within;
+        while !self.metrics().await?.contains("tenantkms_holder 1") {
+            if Instant::now() > deadline {
+                bail!("no holder in {within:?}:\n{}", tail(self.0.log(), 40));
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        Ok(())
+    }
+
     /// `GET /metrics`.
     pub async fn metrics(&self) -> Result<String> {
         Ok(self.get("/metrics").await?.1)

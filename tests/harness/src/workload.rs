@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 use crate::{Env, Operator, OperatorOptions};
 
 const AUDIENCE: &str = "tenantkms.dev";
-/// The shortest that the API server grants.
-const TOKEN_SECONDS: i64 = 600;
+/// As examples/workload.yaml asks for.
+const TOKEN_SECONDS: i64 = 3600;
 /// How long the `ConfigMap` with the CA may take to appear.
 const CA_SOON: Duration = Duration::from_secs(20);
 
@@ -148,8 +148,8 @@ impl Env {
             .option("--ca-namespaces", &self.operator_namespace)
     }
 
-    /// The agent API of this replica, trusted by what the operator publishes.
-    pub async fn agent(&self, operator: &Operator) -> Result<Agent> {
+    /// What the operator publishes for workloads to trust, as soon as it does.
+    pub async fn ca(&self) -> Result<String> {
         let maps: Api<ConfigMap> = Api::namespaced(self.client().await?, &self.operator_namespace);
         let published = async {
             loop {
@@ -162,7 +162,12 @@ impl Env {
             }
         };
         let bundle = tokio::time::timeout(CA_SOON, published).await;
-        let bundle = bundle.context("no ConfigMap tenant-kms-ca")??;
+        bundle.context("no ConfigMap tenant-kms-ca")?
+    }
+
+    /// The agent API of this replica, trusted by what the operator publishes.
+    pub async fn agent(&self, operator: &Operator) -> Result<Agent> {
+        let bundle = self.ca().await?;
         let http = reqwest::Client::builder()
             .no_proxy()
             .tls_certs_only(reqwest::Certificate::from_pem_bundle(bundle.as_bytes())?)
@@ -253,6 +258,22 @@ impl Env {
                 })
             }
         };
+        self.token_of(&self.namespace, account, bound_object_ref, audience)
+            .await
+    }
+
+    /// A token for the agent API of a `ServiceAccount` in any namespace.
+    pub async fn token_in(&self, namespace: &str, account: &str) -> Result<String> {
+        self.token_of(namespace, account, None, AUDIENCE).await
+    }
+
+    async fn token_of(
+        &self,
+        namespace: &str,
+        account: &str,
+        bound_object_ref: Option<BoundObjectReference>,
+        audience: &str,
+    ) -> Result<String> {
         let request = TokenRequest {
             spec: TokenRequestSpec {
                 audiences: vec![audience.to_owned()],
@@ -261,7 +282,7 @@ impl Env {
             },
             ..TokenRequest::default()
         };
-        let accounts: Api<ServiceAccount> = Api::namespaced(client, &self.namespace);
+        let accounts: Api<ServiceAccount> = Api::namespaced(self.client().await?, namespace);
         let granted = accounts
             .create_token_request(account, &PostParams::default(), &request)
             .await?;

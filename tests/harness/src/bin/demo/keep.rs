@@ -5,13 +5,19 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
+use harness::Orders;
 use serde_json::{Value, json};
 
 use crate::stage::{Scene, Stage};
 
 pub fn explain(stage: &Stage<'_>) -> Result<()> {
-    let Scene::Process { operator, env } = &stage.scene else {
+    let Scene::Process {
+        operator,
+        follower,
+        env,
+    } = &stage.scene
+    else {
         bail!("`cargo xtask cluster up` keeps a cluster");
     };
     let folder = env.dir.path();
@@ -33,6 +39,8 @@ pub fn explain(stage: &Stage<'_>) -> Result<()> {
             env.cloud.control_url()
         ),
     )?;
+    let orders = stage.orders.get().map(Orders::folder);
+    let orders = orders.context("no workload")?.display();
     let (kubectl, cloud) = (kubectl.display(), cloud.display());
     let acme = &stage.acme;
     let vault = |verb: &str| json!({ "on": "vault", "name": "acme-kv", "do": verb, "principal": acme.principal });
@@ -49,9 +57,13 @@ pub fn explain(stage: &Stage<'_>) -> Result<()> {
          {kubectl} describe tkms acme -n tenants\n  \
          curl --noproxy '*' {}/metrics\n  \
          tail -f {}\n\n\
+         Be the workload (it goes on, {orders}/log; its token lasts an hour):\n  \
+         printf 'a record' | TENANT_KMS_URL={} TENANT=tenants/acme \\\n    \
+         TOKEN_FILE={orders}/token CA_FILE={orders}/ca.crt sh examples/curl.sh\n\n\
          Be the customer (the loopback Azure's control API, {}):\n{}{}{}{}{}{}",
         operator.metrics_url(),
         operator.log_path().display(),
+        follower.agent_url(),
         env.cloud.control_url(),
         command("take the role away", vault("revoke")),
         command("give it back", vault("grant")),

@@ -3,9 +3,10 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
+use crate::records;
 use crate::stage::Stage;
 
 /// A survey, a rotation, and one write of the record.
@@ -30,6 +31,9 @@ pub async fn tell(stage: &Stage<'_>) -> Result<()> {
         since,
     )
     .await?;
+    let active = ids(&rotated).into_iter().next(); // the newest comes first
+    let active = active.context("no master key")?;
+    records::goes_on(stage, &active).await?;
 
     timeline.step("The customer has another key for it, and the platform moves the tenant there");
     let since = Instant::now();
@@ -50,12 +54,14 @@ pub async fn tell(stage: &Stage<'_>) -> Result<()> {
         bail!("the master keys are not the same after the move");
     }
     shown(stage, "the same master keys, under the new key", since).await?;
+    records::goes_on(stage, &active).await?;
 
     timeline.step("The customer deletes the former key: nothing rests on it any more");
     stage.acme.key.delete();
     let checked = stage.env().cloud.count("*", "unwrapkey");
+    // Both replicas check.
     watch(stage, "two more checks", |object| {
-        active(object) && stage.env().cloud.count("*", "unwrapkey") >= checked + 2
+        is_active(object) && stage.env().cloud.count("*", "unwrapkey") >= checked + 4
     })
     .await?;
     timeline.say("checked twice since, and Active");
@@ -69,7 +75,7 @@ async fn watch(stage: &Stage<'_>, what: &str, done: impl Fn(&Value) -> bool) -> 
     loop {
         ticks.tick().await;
         let object = stage.env().tenant("acme").await?;
-        if !active(&object) {
+        if !is_active(&object) {
             bail!("acme is not Active: {}", object["status"]);
         }
         if done(&object) {
@@ -81,7 +87,7 @@ async fn watch(stage: &Stage<'_>, what: &str, done: impl Fn(&Value) -> bool) -> 
     }
 }
 
-fn active(object: &Value) -> bool {
+fn is_active(object: &Value) -> bool {
     object["status"]["phase"] == "Active"
 }
 

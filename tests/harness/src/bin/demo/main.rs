@@ -5,6 +5,7 @@
 mod keep;
 mod keys;
 mod outage;
+mod records;
 mod stage;
 mod story;
 mod timeline;

@@ -8,7 +8,7 @@ use serde_json::Value;
 use tokio::time::{Instant as TokioInstant, interval_at};
 
 use crate::stage::Stage;
-use crate::{story, timeline};
+use crate::{records, story, timeline};
 
 /// proofTTL, as the story sets it.
 const TTL: f64 = 60.0;
@@ -33,6 +33,7 @@ pub async fn tell(stage: &Stage<'_>) -> Result<()> {
     if !(TTL..=TTL + LATE).contains(&age) {
         bail!("sealed {age:.1} s after the last proof");
     }
+    records::closed(stage, since).await?;
 
     told.step("The vault answers again; the operator finds out by itself");
     let since = Instant::now();

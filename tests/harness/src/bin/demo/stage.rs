@@ -1,20 +1,25 @@
 //! What the story plays on: the control plane, the loopback Azure, and the operator under the
-//! chart's own `ServiceAccount`. Dropping it ends all of it, the operator first.
+//! chart's own `ServiceAccount`. Dropping it ends all of it, the workload and the operator first.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use harness::node::{self, Cluster};
-use harness::{Acme, ControlPlane, Env, Names, Operator};
+use harness::{Acme, ControlPlane, Env, Names, Operator, Orders};
 use serde_json::Value;
 
 use crate::timeline::{Timeline, more};
 
+/// A Lease that nobody holds.
+const SOON: Duration = Duration::from_secs(20);
+
 #[derive(Debug)]
 pub struct Stage<'a> {
     pub timeline: &'a Timeline,
+    /// The workload, once it runs.
+    pub orders: OnceLock<Orders>,
     pub scene: Scene,
     pub acme: Acme,
 }
@@ -22,8 +27,13 @@ pub struct Stage<'a> {
 /// Where the operator runs.
 #[derive(Debug)]
 pub enum Scene {
-    /// A process beside the control plane.
-    Process { operator: Operator, env: Env },
+    /// Two processes beside the control plane.
+    Process {
+        operator: Operator,
+        /// Serves workloads too, and verifies for them only.
+        follower: Operator,
+        env: Env,
+    },
     /// Two pods that helm installed.
     Cluster(Cluster),
 }
@@ -45,11 +55,22 @@ impl<'a> Stage<'a> {
         };
         let env = Env::named(control, names).await?;
         let acme = Acme::onboard(&env)?;
-        let operator = env.operator().await?;
+        let operator = env.spawn(env.agent_options()).await?;
         introduce(timeline, &env, &operator).await?;
-        let scene = Scene::Process { operator, env };
+        operator.until_holder(SOON).await?;
+        let follower = env.spawn(env.agent_options()).await?;
+        timeline.say(format_args!(
+            "and a second replica, process {}, which would take over",
+            follower.pid()
+        ));
+        let scene = Scene::Process {
+            operator,
+            follower,
+            env,
+        };
         Ok(Self {
             timeline,
+            orders: OnceLock::new(),
             scene,
             acme,
         })
@@ -70,6 +91,7 @@ impl<'a> Stage<'a> {
             .await?;
         let stage = Self {
             timeline,
+            orders: OnceLock::new(),
             scene: Scene::Cluster(cluster),
             acme,
         };

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::stage::Stage;
-use crate::{keys, outage, timeline};
+use crate::{keys, outage, records, timeline};
 
 /// A proof of a new object.
 const PROVED: Duration = Duration::from_secs(20);
@@ -20,6 +20,7 @@ const GET: [&str; 4] = ["get", "tkms", "-n", "tenants"];
 
 pub async fn tell(stage: &Stage<'_>) -> Result<()> {
     applied(stage).await?;
+    records::begin(stage).await?;
     role_taken(stage).await?;
     key_disabled(stage).await?;
     keys::tell(stage).await?;
@@ -111,13 +112,14 @@ async fn sealed(stage: &Stage<'_>, reason: &str, since: Instant) -> Result<()> {
     if !message.contains("az ") {
         bail!("no az command in: {message}");
     }
-    Ok(())
+    records::closed(stage, since).await
 }
 
 /// Waits until acme is Active again; shows the table.
 pub async fn active(stage: &Stage<'_>, since: Instant) -> Result<()> {
     stage.acme_is("Active", "True", None, UNSEALED).await?;
-    shown(stage, "Active", since.elapsed()).await
+    shown(stage, "Active", since.elapsed()).await?;
+    records::open(stage, since).await
 }
 
 /// The step's outcome and how long it took, with the table as `kubectl` prints it.
