@@ -1,13 +1,19 @@
 //! What goes wrong, and what the caller hears of it.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use futures::stream;
+use jiff::Timestamp;
+use tokio::sync::Semaphore;
+use zeroize::Zeroizing;
 
-use super::super::{Category, Client, Error, Item, Kind, Options};
+use super::super::{Category, Ciphertext, Client, DataKey, Error, Item, Kind, Options};
 use super::ACME;
 use super::server::{Reply, Server, TOKEN, advance, eventually};
+use crate::clock::tests::Hand;
+use crate::clock::{Clock, Moment};
 
 async fn encrypt(client: &Client) -> Result<(), Error> {
     client.encrypt(ACME, b"hunter2", b"").await.map(drop)
@@ -37,10 +43,12 @@ async fn a_sealed_tenant_is_told_at_once_with_the_operators_words() {
     assert_eq!(server.seen("encrypt").len(), 1, "not tried again");
     encrypt(&client).await.expect("unsealed");
 
-    // The same where a session is asked for.
-    server.reply("session", sealed());
-    let error = refused(&server.client()).await;
-    assert_eq!(error.category(), Category::Sealed);
+    // Also where no time is named, and where a session is asked for.
+    for operation in ["encrypt", "session"] {
+        server.reply(operation, Reply::Refuse(503, "tenant_sealed", None));
+        let error = refused(&server.client()).await;
+        assert_eq!(error.category(), Category::Sealed);
+    }
 }
 
 #[tokio::test]
@@ -244,6 +252,48 @@ async fn a_data_key_is_not_printed_and_ends_with_its_session() {
     advance(Duration::from_secs(super::server::TTL - 1)).await;
     assert!(key.expose().is_some());
     advance(Duration::from_secs(1)).await;
+    assert!(key.expose().is_none());
+}
+
+/// The wall clock can be set, and the other misses what passed while a machine was frozen.
+#[test]
+fn a_data_key_ends_by_whichever_clock_is_first() {
+    let clock = Arc::new(Hand::default());
+    let now = clock.now();
+    for (boot, wall, usable) in [(1, 1, true), (0, 1, false), (1, 0, false)] {
+        let key = DataKey {
+            plaintext: Zeroizing::new(vec![7; 32]),
+            ciphertext: Ciphertext {
+                bytes: Vec::new(),
+                key_id: String::new(),
+            },
+            keep_until: Timestamp::UNIX_EPOCH,
+            end: Moment {
+                boot: now.boot + Duration::from_secs(boot),
+                wall: now.wall + Duration::from_secs(wall),
+            },
+            clock: clock.clone(),
+        };
+        assert_eq!(key.expose().is_some(), usable, "{boot} s and {wall} s left");
+    }
+}
+
+#[tokio::test]
+async fn a_session_is_as_old_as_the_request_for_it() {
+    let server = Server::start().await;
+    let client = server.client();
+    let gate = Arc::new(Semaphore::new(0));
+    server.reply("session", Reply::Held(gate.clone()));
+    let late = async {
+        eventually("asked", || server.seen("session").len() == 1).await;
+        advance(Duration::from_secs(4)).await;
+        gate.add_permits(1);
+    };
+    let (key, ()) = tokio::join!(client.data_key(ACME, b""), late);
+    let key = key.expect("data key");
+    advance(Duration::from_secs(super::server::TTL - 6)).await;
+    assert!(key.expose().is_some());
+    advance(Duration::from_secs(2)).await;
     assert!(key.expose().is_none());
 }
 
