@@ -68,6 +68,19 @@ impl Answer {
 }
 
 impl Agent {
+    /// That of this replica, for who trusts these authorities alone (PEM).
+    pub fn trusting(operator: &Operator, bundle: &str) -> Result<Self> {
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .tls_certs_only(reqwest::Certificate::from_pem_bundle(bundle.as_bytes())?)
+            .timeout(Duration::from_secs(20))
+            .build()?;
+        Ok(Self {
+            url: operator.agent_url(),
+            http,
+        })
+    }
+
     /// Any call. Empty tokens are not sent.
     pub async fn call(
         &self,
@@ -148,14 +161,18 @@ impl Env {
             .option("--ca-namespaces", &self.operator_namespace)
     }
 
-    /// What the operator publishes for workloads to trust, as soon as it does.
-    pub async fn ca(&self) -> Result<String> {
+    /// What workloads are to trust, once it is published.
+    pub async fn published_ca(&self) -> Result<Option<String>> {
         let maps: Api<ConfigMap> = Api::namespaced(self.client().await?, &self.operator_namespace);
+        let map = maps.get_opt("tenant-kms-ca").await?;
+        Ok(map.and_then(|map| map.data?.remove("ca.crt")))
+    }
+
+    /// The same, as soon as it is.
+    pub async fn ca(&self) -> Result<String> {
         let published = async {
             loop {
-                if let Some(map) = maps.get_opt("tenant-kms-ca").await?
-                    && let Some(bundle) = map.data.unwrap_or_default().remove("ca.crt")
-                {
+                if let Some(bundle) = self.published_ca().await? {
                     return Ok::<_, anyhow::Error>(bundle);
                 }
                 tokio::time::sleep(Duration::from_millis(50)).await;
@@ -167,16 +184,7 @@ impl Env {
 
     /// The agent API of this replica, trusted by what the operator publishes.
     pub async fn agent(&self, operator: &Operator) -> Result<Agent> {
-        let bundle = self.ca().await?;
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .tls_certs_only(reqwest::Certificate::from_pem_bundle(bundle.as_bytes())?)
-            .timeout(Duration::from_secs(20))
-            .build()?;
-        let agent = Agent {
-            url: operator.agent_url(),
-            http,
-        };
+        let agent = Agent::trusting(operator, &self.ca().await?)?;
         operator.until_ready(CA_SOON).await?;
         Ok(agent)
     }
