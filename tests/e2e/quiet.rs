@@ -1,8 +1,11 @@
-//! A steady tenant causes no write: neither while it is checked nor when the operator starts again.
+//! A steady tenant causes no write: neither while it is checked nor when the operator starts again. Its
+//! use costs the API server the reviews that are due, and nothing else.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+
+use harness::{Agent, Workload};
 
 use crate::seen::{calls, eventually, record, throughout, writes};
 use crate::support::{SOON, World};
@@ -116,6 +119,90 @@ async fn a_no_that_stays_the_same_is_written_once() -> Result<()> {
     .await?;
     let tried = calls(&world.env).unwraps - counted.unwraps;
     ensure!((1..=3).contains(&tried), "tried {tried} times in a minute");
+    ensure!(world.env.tenant("acme").await? == object);
+    Ok(())
+}
+
+/// The operator's writes but these, and how many reviews of tokens and of accesses there were.
+fn reviewed(world: &World) -> Result<(Vec<String>, u64, u64)> {
+    let (mut others, mut tokens, mut accesses) = (Vec::new(), 0, 0);
+    for write in writes(&world.env)? {
+        match &*write {
+            r#""create" tokenreviews/"# => tokens += 1,
+            r#""create" subjectaccessreviews/"# => accesses += 1,
+            _ => others.push(write),
+        }
+    }
+    Ok((others, tokens, accesses))
+}
+
+/// The workload's day: a new session, and what it wrote is read.
+async fn used(app: &Workload, agent: &Agent) -> Result<()> {
+    let session = app.begin(agent).await?;
+    let sealed = app.seal(agent, &session, "a record").await?;
+    ensure!(app.open(agent, &session, &sealed).await? == "a record");
+    Ok(())
+}
+
+/// An access that is allowed is remembered for 30 s, the caller of a token for 4 min.
+#[tokio::test]
+async fn a_tenant_that_is_used_causes_no_write_but_the_reviews_that_are_due() -> Result<()> {
+    let world = World::new("used").await?;
+    let operator = world.env.spawn(world.env.agent_options()).await?;
+    world.active("{ interval: 5s, proofTTL: 1m }").await?;
+    let agent = world.env.agent(&operator).await?;
+    let app = world.env.workload("app", "acme", &["session"]).await?;
+    let before = settled(&world).await?;
+    for written in ["secrets", "configmaps", "tenantkmses/status"] {
+        ensure!(
+            before.iter().any(|write| write.contains(written)),
+            "{written} in {before:?}"
+        );
+    }
+    let object = world.env.tenant("acme").await?;
+
+    let begun = Instant::now();
+    throughout(MINUTE + Duration::from_secs(5), async || {
+        used(&app, &agent).await?;
+        let due = begun.elapsed().as_secs() / 30 + 1;
+        let (others, tokens, accesses) = reviewed(&world)?;
+        ensure!(others == before, "{:?}", others.get(before.len()..));
+        ensure!(
+            tokens <= 1 && accesses <= due,
+            "{tokens} and {accesses} of {due}"
+        );
+        Ok(())
+    })
+    .await?;
+    eventually("the reviews are audited", SOON, async || {
+        let (_, tokens, accesses) = reviewed(&world)?;
+        Ok(tokens == 1 && accesses >= 3)
+    })
+    .await?;
+
+    // Another process remembers nothing, and issues itself another certificate.
+    let (_, known, allowed) = reviewed(&world)?;
+    operator.terminate().await?;
+    let operator = world.env.spawn(world.env.agent_options()).await?;
+    let agent = world.env.agent(&operator).await?;
+    let begun = Instant::now();
+    eventually("it serves", SOON, async || {
+        Ok(used(&app, &agent).await.is_ok())
+    })
+    .await?;
+    throughout(Duration::from_secs(5), async || {
+        used(&app, &agent).await?;
+        let due = begun.elapsed().as_secs() / 30 + 1;
+        let (others, tokens, accesses) = reviewed(&world)?;
+        ensure!(others == before, "{:?}", others.get(before.len()..));
+        ensure!(
+            tokens <= known + 1 && accesses <= allowed + due,
+            "{tokens} after {known}, {accesses} after {allowed}"
+        );
+        Ok(())
+    })
+    .await?;
+    ensure!(reviewed(&world)?.1 == known + 1);
     ensure!(world.env.tenant("acme").await? == object);
     Ok(())
 }
