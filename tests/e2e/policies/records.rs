@@ -12,7 +12,7 @@ use crate::support::{SOON, World};
 async fn records_are_kept_from_everybody() -> Result<()> {
     let world = World::new("keeps").await?;
     let env = &world.env;
-    let _operator = world.operator().await?;
+    let _operator = world.env.spawn(env.agent_options()).await?;
     world.active("").await?;
     let stored = record(env, "acme").await?;
     let (namespace, name) = (env.records_namespace.as_str(), stored.secret.as_str());

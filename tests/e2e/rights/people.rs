@@ -2,6 +2,7 @@
 //! report. The roles that Kubernetes knows have them by aggregation.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use harness::Env;
@@ -115,6 +116,45 @@ async fn sessions_and_data_keys_are_bound_by_people() -> Result<()> {
         let role = documents.iter().find(|one| named(&one["metadata"]["name"]));
         let labels = role.context("the role")?["metadata"]["labels"].to_string();
         ensure!(!labels.contains("aggregate-to"), "{labels}");
+    }
+    Ok(())
+}
+
+/// Every right that this person has there, as the API server lists them.
+async fn rights(env: &Env, kubeconfig: &Path, namespace: &str) -> Result<BTreeSet<String>> {
+    let args = ["auth", "can-i", "--list", "--namespace", namespace];
+    let listed = env.control.kubectl_as(kubeconfig, &args).await?.success()?;
+    let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+    Ok(listed.lines().skip(1).map(words).collect())
+}
+
+/// A workload that is compromised can call the agent API, and nothing besides.
+#[tokio::test]
+async fn a_workloads_role_gives_nothing_else() -> Result<()> {
+    let env = Env::new("nothing-else").await?;
+    let anybody = person(&env, "anybody", &[]).await?;
+    for (role, given) in [
+        ("session", &["session"][..]),
+        ("datakey", &["datakey", "session"]),
+    ] {
+        let workload = person(&env, role, &[role]).await?;
+        let expected: BTreeSet<String> = given
+            .iter()
+            .map(|sub| format!("tenantkmses.tenantkms.dev/{sub} [] [] [create]"))
+            .collect();
+        eventually("that alone", SOON, async || {
+            let has = rights(&env, &workload, &env.namespace).await?;
+            let usual = rights(&env, &anybody, &env.namespace).await?;
+            ensure!(usual.is_subset(&has), "{usual:?} but {has:?}");
+            let more: BTreeSet<_> = has.difference(&usual).cloned().collect();
+            ensure!(more.is_subset(&expected), "{role}: {more:?}");
+            Ok(more == expected)
+        })
+        .await?;
+        for elsewhere in [&env.records_namespace, &env.operator_namespace] {
+            let has = rights(&env, &workload, elsewhere).await?;
+            ensure!(has == rights(&env, &anybody, elsewhere).await?, "{has:?}");
+        }
     }
     Ok(())
 }
