@@ -13,7 +13,7 @@ use super::{SOON, Scene, rotate};
 use crate::seen::patch;
 
 /// Sealed, the workload asks again at least every six rounds.
-const AGAIN: Duration = Duration::from_secs(60);
+const AGAIN: Duration = Duration::from_mins(1);
 
 fn undisturbed(orders: &Orders) -> Result<()> {
     for event in orders.since() {
@@ -108,8 +108,8 @@ async fn the_script_encrypts_and_decrypts_or_says_why_not() -> Result<()> {
             drop(stdin);
             Ok::<_, anyhow::Error>(())
         };
-        let (fed, ran) = tokio::join!(feed, child.wait_with_output());
-        fed?;
+        let (written, ran) = tokio::join!(feed, child.wait_with_output());
+        written?;
         Ok::<_, anyhow::Error>(ran?)
     };
     let everything: Vec<u8> = (0..=u8::MAX).collect();

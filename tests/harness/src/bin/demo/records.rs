@@ -44,12 +44,11 @@ pub async fn begin(stage: &Stage<'_>) -> Result<()> {
         bytes.starts_with(b"TKM\x01") && !bytes.windows(clear.len()).any(|part| part == clear),
         "{name} is not encrypted"
     );
-    let start: String = bytes
-        .iter()
-        .take(20)
-        .map(|byte| format!("{byte:02x} "))
-        .collect();
-    timeline::more(format_args!("{name}, {} bytes: {start}…", bytes.len()));
+    let start = &bytes[..bytes.len().min(20)];
+    timeline::more(format_args!(
+        "{name}, {} bytes: {start:02x?} …",
+        bytes.len()
+    ));
     stage.orders.set(orders).ok().context("one workload")
 }
 
