@@ -91,7 +91,7 @@ impl Listening {
 }
 
 /// Says in the metrics how the certificate stands; for ever.
-async fn measure(mut certificates: Certificates, metrics: Arc<Metrics>) {
+pub(in crate::server) async fn measure(mut certificates: Certificates, metrics: Arc<Metrics>) {
     loop {
         let fault = certificates.fault().borrow().is_some();
         metrics.set_certificate(certificates.until(), fault);

@@ -16,6 +16,8 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 use super::ca::authority::Authority;
 use super::*;
 use crate::clock::{Moment, SystemClock};
+use crate::server::agent::start::measure;
+use crate::server::metrics::Metrics;
 
 const NAME: &str = "agent.ns.svc";
 
@@ -244,6 +246,40 @@ async fn a_certificate_that_nobody_renewed_is_told_when_it_ends() {
     let told = fault.borrow().clone().expect("a fault");
     assert!(told.contains("has expired"), "{told}");
     assert!(certificates.ready(), "better this than none");
+}
+
+#[tokio::test(start_paused = true)]
+async fn its_end_and_its_faults_are_in_the_metrics() {
+    let folder = tempfile::tempdir().expect("folder");
+    let from = now();
+    let end = |hours| from + jiff::SignedDuration::from_hours(hours);
+    let (one, two) = (Issued::new(end(24)), Issued::new(end(48)));
+    one.write(folder.path());
+    let certificates = certificates(folder.path(), Arc::new(SystemClock)).await;
+    let certificates = certificates.expect("they hold");
+    let first = certificates.until().expect("an end").as_second();
+    let metrics = Arc::new(Metrics::new().expect("metrics"));
+    tokio::spawn(measure(certificates.clone(), metrics.clone()));
+    let shown = async |end: i64, fault: u8| {
+        let end = format!("tenantkms_agent_certificate_expiry_timestamp_seconds {end}\n");
+        let fault = format!("tenantkms_agent_certificate_fault {fault}\n");
+        let shown = async {
+            loop {
+                let text = metrics.text().expect("text");
+                if text.contains(&end) && text.contains(&fault) {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        let shown = tokio::time::timeout(Duration::from_secs(20), shown).await;
+        assert!(shown.is_ok(), "no {end}{fault}");
+    };
+    shown(first, 0).await;
+    std::fs::write(folder.path().join("tls.crt"), "x").expect("write");
+    shown(first, 1).await;
+    two.write(folder.path());
+    shown(first + 24 * 3600, 0).await;
 }
 
 #[tokio::test]
