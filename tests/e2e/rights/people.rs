@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use harness::Env;
+use harness::{Env, Workload};
+use serde_json::json;
 
 use crate::policies::person;
 use crate::seen::eventually;
-use crate::support::SOON;
+use crate::support::{SOON, World};
 
 /// Verb and resource, and the first of view, edit, admin that may; `None`: nobody.
 const ANSWERS: [(&str, &str, Option<usize>); 16] = [
@@ -155,6 +156,36 @@ async fn a_workloads_role_gives_nothing_else() -> Result<()> {
             let has = rights(&env, &workload, elsewhere).await?;
             ensure!(has == rights(&env, &anybody, elsewhere).await?, "{has:?}");
         }
+    }
+    Ok(())
+}
+
+/// What the chart's Roles for workloads are worth at the agent API.
+#[tokio::test]
+async fn the_agent_api_goes_by_the_charts_roles() -> Result<()> {
+    let world = World::new("chart-roles").await?;
+    let env = &world.env;
+    let operator = env.spawn(env.agent_options()).await?;
+    let agent = env.agent(&operator).await?;
+    world.active("").await?;
+    for (role, data_key) in [("session", "forbidden"), ("datakey", "")] {
+        person(env, role, &[role]).await?;
+        let app = Workload {
+            account: role.to_owned(),
+            token: env.token(role, None).await?,
+            tenant: format!("{}/acme", env.namespace),
+        };
+        // A refusal is remembered for 10 s.
+        eventually("the Role is in force", SOON, async || {
+            Ok(app.session(&agent).await?.is_ok())
+        })
+        .await?;
+        let session = app.begin(&agent).await?;
+        app.seal(&agent, &session, "a record").await?;
+        let any = json!({});
+        let asked = agent.call("data-key", &app.token, &session, &any);
+        let answer = asked.await?;
+        ensure!(answer.error() == data_key, "{role}: {answer:?}");
     }
     Ok(())
 }
