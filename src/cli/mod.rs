@@ -9,6 +9,7 @@ pub mod logs;
 mod manifest;
 #[cfg(feature = "azure")]
 pub mod onboard;
+pub mod openapi;
 pub mod operator;
 pub mod verify_file;
 
@@ -30,6 +31,8 @@ enum Command {
     Operator(operator::Args),
     /// Print the CustomResourceDefinition.
     Crd,
+    /// Print the OpenAPI document of the agent API.
+    Openapi,
     /// Prove the key of a TenantKms manifest without a cluster.
     Verify(verify_file::Args),
     /// Print what a customer runs to let the platform use a key, and the manifest to apply.
@@ -69,6 +72,7 @@ pub async fn run(cli: Cli) -> ExitCode {
     match cli.command {
         Command::Operator(args) => operator::run(args).await,
         Command::Crd => crd::run(),
+        Command::Openapi => openapi::run(),
         Command::Verify(args) => verify_file::run(args).await,
         #[cfg(feature = "azure")]
         Command::Onboard {

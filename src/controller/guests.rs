@@ -16,6 +16,7 @@ use crate::api::{Reason, TenantKmsSpec};
 use crate::clock::Moment;
 use crate::provider::TenantId;
 use crate::record::Record;
+use crate::record::keyring::KeyId;
 use crate::seal::{Attempt, Cause, Seal, State, Transition};
 use crate::session::hold::LastUse;
 use crate::session::{Hold, Refused};
@@ -30,8 +31,17 @@ const OPENINGS: usize = 256;
 /// The one who opens a tenant's former versions.
 #[derive(Debug, Default)]
 pub struct Opening {
-    /// When somebody asked last for a version that is none of the tenant's.
-    pub missed: Option<Moment>,
+    /// The last time that somebody asked for a version that is none of the tenant's.
+    pub missed: Option<Missed>,
+}
+
+/// A look at the record in vain.
+#[derive(Debug)]
+pub struct Missed {
+    /// Before it was read.
+    pub at: Moment,
+    /// The versions that it had.
+    pub there: Vec<KeyId>,
 }
 
 /// What is known of one tenant from outside of its task.

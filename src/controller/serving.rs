@@ -8,6 +8,7 @@ use tokio::time::timeout;
 use tracing::{debug, info};
 
 use super::context::Context;
+use super::guests::Missed;
 use crate::api::Phase;
 use crate::clock::Moment;
 use crate::provider::{Failure, Kind, TenantId};
@@ -87,12 +88,14 @@ fn unproved(ctx: &Context, id: &TenantId) -> Refused {
     })
 }
 
-/// One of the tenant's master keys; what is not open yet is opened with the customer's key.
+/// One of the tenant's master keys; what is not open yet is opened with the customer's key. The call
+/// that needs it began at `since`.
 pub async fn version(
     ctx: &Arc<Context>,
     id: &TenantId,
     hold: &Hold,
     key: &KeyId,
+    since: Moment,
 ) -> Result<Arc<Version>, Refused> {
     if let Some(version) = hold.use_version(key, ctx.clock.now()) {
         return Ok(version.clone());
@@ -111,13 +114,21 @@ pub async fn version(
             return Ok(version.clone());
         }
         let now = ctx.clock.now();
-        let again = turn.missed.is_some_and(|at| now.since(at) < MISSES_APART);
-        if hold.standing(key).is_none() && again {
-            return Err(Refused::Busy);
+        if let (None, Some(missed)) = (hold.standing(key), &turn.missed) {
+            // What the call brings was there before the record was read.
+            if missed.at.boot >= since.boot && !missed.there.contains(key) {
+                return Err(Refused::UnknownKey);
+            }
+            if now.since(missed.at) < MISSES_APART {
+                return Err(Refused::Busy);
+            }
         }
-        let opened = open(ctx, id, &hold, key).await;
+        let record = read(ctx, id).await?;
+        let opened = open(ctx, id, &hold, key, &record).await;
         if matches!(opened, Err(Refused::UnknownKey)) {
-            turn.missed = Some(now);
+            let versions = record.keyring.iter().flat_map(|keyring| &keyring.versions);
+            let there = versions.map(|one| one.id.clone()).collect();
+            turn.missed = Some(Missed { at: now, there });
         }
         let opened = opened?;
         // It took a while: what was not sealed then is not sealed now.
@@ -133,8 +144,8 @@ async fn open(
     id: &TenantId,
     hold: &Hold,
     key: &KeyId,
+    record: &Record,
 ) -> Result<Arc<Version>, Refused> {
-    let record = read(ctx, id).await?;
     if record.tenant_uid != hold.tenant_uid || record.seal_epoch != hold.epoch {
         return Err(Refused::Unproved(None));
     }
@@ -144,7 +155,7 @@ async fn open(
     let Some(applied) = &record.applied else {
         return Err(Refused::Unproved(None));
     };
-    ctx.keys.settle(id, &record);
+    ctx.keys.settle(id, record);
     let opened = async {
         let kms = ctx.providers.connect(id, &applied.spec, false).await?;
         wrapping::open(kms.as_ref(), &record.tenant_uid, &locked).await

@@ -1,4 +1,4 @@
-//! `cargo xtask docs`: writes what the product knows of itself into the pages for people.
+//! `cargo xtask docs`: writes what the product knows of itself to docs/.
 
 use std::fs;
 use std::process::ExitCode;
@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::{build, step, values};
 
+const OPENAPI: &str = "docs/openapi.json";
 const PAGE: &str = "docs/troubleshooting.md";
 const BEGIN: &str = "<!-- reasons:begin -->\n";
 const END: &str = "<!-- reasons:end -->";
@@ -30,6 +31,17 @@ pub fn run() -> Result<ExitCode> {
     };
     fs::write(&path, written).with_context(|| format!("write {PAGE}"))?;
     println!("{word}: {PAGE}");
+    openapi()?;
     values::write()?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn openapi() -> Result<()> {
+    let text = step::product(&["openapi"])?;
+    let path = build::root().join(OPENAPI);
+    let unchanged = fs::read_to_string(&path).is_ok_and(|before| before == text);
+    fs::write(&path, text).with_context(|| format!("write {OPENAPI}"))?;
+    let word = if unchanged { "unchanged" } else { "written" };
+    println!("{word}: {OPENAPI}");
+    Ok(())
 }

@@ -34,8 +34,8 @@ The project's commands:
   cargo xtask lint                  rustfmt and clippy, warnings are errors
   cargo xtask bench latency|idle    how quick, and how big (release build)
   cargo xtask crd                   write the generated CustomResourceDefinition to crds/ and the chart
-  cargo xtask docs                  write what is generated: the table of reasons in docs/troubleshooting.md
-                                    and the chart's README.md
+  cargo xtask docs                  write what is generated: the table of reasons in docs/troubleshooting.md,
+                                    docs/openapi.json and the chart's README.md
 ";
 
 fn main() -> ExitCode {

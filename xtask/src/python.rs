@@ -1,6 +1,6 @@
-//! What is checked from Python: the loopback clouds by clients that nobody here wrote, and the form
-//! of ciphertexts by a second implementation. The virtual environment is kept in the user's cache, by
-//! what is in it; one that was not finished is never used.
+//! What is checked from Python: the loopback clouds by clients that nobody here wrote, the form of
+//! ciphertexts by a second implementation, and the agent API against its OpenAPI document. The virtual
+//! environment is kept in the user's cache, by what is in it; one that was not finished is never used.
 
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -13,10 +13,12 @@ use crate::{build, step, tools};
 
 const CLOUDS: &str = "tests/fakecloud/python";
 const CIPHERTEXT: &str = "tests/ciphertext";
+const AGENT: &str = "tests/agent";
 const REQUIREMENTS: &str = "tests/fakecloud/python/requirements.txt";
 
-/// Runs the checks, with temporary files in `folder`; the workspace must be built.
-pub fn check(folder: &Path) -> Result<()> {
+/// Runs the checks, with temporary files in `folder`; the workspace and the control plane's program
+/// must be built.
+pub fn check(folder: &Path, long: bool) -> Result<()> {
     tools::python()?;
     let environment = environment()?;
     let programs = build::debug()?;
@@ -27,13 +29,17 @@ pub fn check(folder: &Path) -> Result<()> {
             .current_dir(build::root())
             .env(variable, programs.join(program))
             .env("TMPDIR", folder)
-            .env("PYTHONDONTWRITEBYTECODE", "1");
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .env("MANY_EXAMPLES", if long { "1" } else { "" });
         step::run(what, pytest)
     };
     let clouds = "the loopback clouds by official Python clients";
     let clouds = run(clouds, CLOUDS, "FAKECLOUD_BIN", "fakecloud");
     let ciphertexts = "ciphertexts by examples/decrypt.py";
-    run(ciphertexts, CIPHERTEXT, "CIPHERTEXT_BIN", "ciphertext").and(clouds)
+    let ciphertexts = run(ciphertexts, CIPHERTEXT, "CIPHERTEXT_BIN", "ciphertext");
+    let agent = "the agent API against its OpenAPI document";
+    let agent = run(agent, AGENT, "AGENT_WORLD_BIN", "agent-world");
+    clouds.and(ciphertexts).and(agent)
 }
 
 fn environment() -> Result<PathBuf> {

@@ -10,9 +10,6 @@ use anyhow::{Result, bail};
 
 use crate::{build, cluster, dependencies, python, signals, step, tools};
 
-/// What is fuzzed: the targets of `tests/fuzz`.
-const FUZZED: [&str; 4] = ["record", "import", "ciphertext", "session_token"];
-
 pub fn run(long: bool) -> Result<ExitCode> {
     tools::cc()?;
     tools::go()?;
@@ -32,13 +29,11 @@ pub fn run(long: bool) -> Result<ExitCode> {
         Ok(())
     };
     part(dependencies::check())?;
-    part(python::check(&folder.0))?;
+    part(python::check(&folder.0, long))?;
     if long {
         part(features())?;
         part(cluster::check())?;
-        for target in FUZZED {
-            part(fuzz(target))?;
-        }
+        part(fuzz())?;
     }
     let tests = tests(&folder.0);
     signals::check()?;
@@ -60,10 +55,10 @@ fn tests(folder: &Path) -> Result<()> {
     step::run("the tests", tests)
 }
 
-/// Ten minutes of random input; what fails is kept, and fails from then on.
-fn fuzz(target: &str) -> Result<()> {
-    let args = ["run", "--package", "fuzz", "--", target, "600"];
-    step::run(&format!("fuzzing: {target}"), step::cargo(&args))
+/// Ten minutes of random input for each target; what fails is kept, and fails from then on.
+fn fuzz() -> Result<()> {
+    let args = ["run", "--package", "fuzz", "--", "all", "600"];
+    step::run("fuzzing", step::cargo(&args))
 }
 
 /// The product without any cloud, and the client alone: what is behind a feature must not be needed

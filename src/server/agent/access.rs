@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, header};
 use super::Agent;
 use super::error::{Error, Kind};
 use super::limits::Call;
+use crate::clock::Moment;
 use crate::controller::serving;
 use crate::provider::TenantId;
 use crate::server::reviews::Right;
@@ -23,6 +24,7 @@ pub struct Admitted {
     pub tenant: TenantId,
     pub hold: Arc<Hold>,
     pub claims: Claims,
+    since: Moment,
 }
 
 /// A caller with a right on a tenant, and the session that it shows.
@@ -34,14 +36,7 @@ pub struct Visitor {
 impl Agent {
     /// Who calls, as the API server says.
     pub(super) async fn caller(&self, headers: &HeaderMap) -> Result<Arc<Caller>, Error> {
-        let bearer = headers
-            .get(header::AUTHORIZATION)
-            .and_then(|value| value.to_str().ok())
-            .and_then(|value| value.split_once(' '))
-            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-            .map(|(_, token)| token.trim());
-        let token = bearer.unwrap_or_default();
-        Ok(self.reviews.caller(token).await?)
+        Ok(self.reviews.caller(bearer(headers)).await?)
     }
 
     /// Whether the caller has this right on the tenant, and has not used it too often.
@@ -87,7 +82,8 @@ impl Agent {
         let tenant = session.tenant().clone();
         let hold = self.hold(&tenant).await?;
         let key = session.key_id().clone();
-        let version = match serving::version(&self.ctx, &tenant, &hold, &key).await {
+        let since = self.ctx.clock.now();
+        let version = match serving::version(&self.ctx, &tenant, &hold, &key, since).await {
             Ok(version) => version,
             Err(Refused::UnknownKey | Refused::ErasedKey) => {
                 return Err(Error::session(
@@ -112,6 +108,7 @@ impl Agent {
             tenant,
             hold,
             claims,
+            since,
         })
     }
 
@@ -136,10 +133,22 @@ impl Agent {
         admitted: &Admitted,
         key: &crate::record::keyring::KeyId,
     ) -> Result<Arc<Version>, Error> {
-        serving::version(&self.ctx, &admitted.tenant, &admitted.hold, key)
+        let (tenant, hold) = (&admitted.tenant, &admitted.hold);
+        serving::version(&self.ctx, tenant, hold, key, admitted.since)
             .await
             .map_err(|refused| Error::of_tenant(&admitted.tenant, &refused))
     }
+}
+
+/// The token that is shown; empty where there is none.
+pub fn bearer(headers: &HeaderMap) -> &str {
+    let shown = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok());
+    let bearer = shown
+        .and_then(|value| value.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    bearer.map_or("", |(_, token)| token.trim())
 }
 
 /// The token of a new session; nothing when the proof is about to end.
@@ -147,7 +156,7 @@ pub fn issue(
     hold: &Hold,
     tenant: &TenantId,
     caller: &Caller,
-    now: crate::clock::Moment,
+    now: Moment,
 ) -> Option<(String, Claims)> {
     let issued = now.wall.as_secs();
     let expires = (now.wall + hold.session(now)).as_secs();

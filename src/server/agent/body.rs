@@ -1,15 +1,17 @@
 //! What goes over the wire, as JSON. What is secret is zeroized when it is dropped.
 
+mod bytes;
+mod object;
+
 use std::borrow::Cow;
 use std::fmt;
 
 use aws_lc_rs::error::Unspecified;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde::{Deserialize, Serialize, Serializer};
-use zeroize::Zeroizing;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
+pub use self::bytes::{Base64, Clear, encode};
+use self::object::Object;
 use super::error::{Error, ErrorDetail, Kind};
 use crate::session::envelope::{self, MOST_AAD, MOST_PLAINTEXT};
 
@@ -20,100 +22,17 @@ pub const MOST_ITEMS: usize = 100;
 /// The ciphertext of the largest plaintext.
 const MOST_CIPHERTEXT: usize = MOST_PLAINTEXT + envelope::HEADER_LEN + envelope::TAG_LEN;
 
-/// Standard base64 with padding.
-#[derive(Debug, Deserialize)]
-#[serde(transparent)]
-pub struct Base64<'a, const MOST: usize>(#[serde(borrow)] Cow<'a, str>);
-
-impl<const MOST: usize> JsonSchema for Base64<'_, MOST> {
-    fn schema_name() -> Cow<'static, str> {
-        format!("Base64_{MOST}").into()
-    }
-
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        schemars::json_schema!({
-            "type": "string",
-            "format": "byte",
-            "contentEncoding": "base64",
-            "pattern": "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$",
-            "maxLength": MOST.div_ceil(3) * 4,
-        })
-    }
-}
-
-impl<const MOST: usize> Base64<'_, MOST> {
-    /// `what` names the field for people.
-    pub fn decode(&self, what: &str) -> Result<Zeroizing<Vec<u8>>, Error> {
-        let too_long = || {
-            let message = format!("{what} may have at most {MOST} bytes before base64.");
-            Error::new(Kind::PayloadTooLarge, message)
-        };
-        if self.0.len() > MOST.div_ceil(3) * 4 {
-            return Err(too_long());
-        }
-        let decoded = STANDARD.decode(self.0.as_bytes()).map(Zeroizing::new);
-        let decoded = decoded
-            .map_err(|_| Error::invalid(format!("{what} must be standard base64 with padding.")))?;
-        if decoded.len() > MOST {
-            return Err(too_long());
-        }
-        Ok(decoded)
-    }
-}
-
-pub fn encode(bytes: &[u8]) -> String {
-    STANDARD.encode(bytes)
-}
-
-/// Base64 of what is secret.
-pub struct Clear(Zeroizing<String>);
-
-impl Clear {
-    pub fn of(bytes: &[u8]) -> Self {
-        Self(Zeroizing::new(encode(bytes)))
-    }
-}
-
-impl fmt::Debug for Clear {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Clear")
-    }
-}
-
-impl Serialize for Clear {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_str(&self.0)
-    }
-}
-
-impl JsonSchema for Clear {
-    fn schema_name() -> Cow<'static, str> {
-        "Clear".into()
-    }
-
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        schemars::json_schema!({
-            "type": "string",
-            "format": "byte",
-            "contentEncoding": "base64",
-        })
-    }
-}
+/// A namespace is one label, an object's name a DNS name.
+const TENANT: &str = "^[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?\
+                      (?:\\.[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?)*$";
+const KEY_ID: &str = "^[0-9a-f]{32}$";
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SessionRequest<'a> {
     /// `NAMESPACE/NAME` of the `TenantKms` object.
     #[serde(borrow)]
-    #[schemars(length(max = 317), example = "tenants/acme")]
+    #[schemars(length(max = 317), regex(pattern = TENANT), example = "tenants/acme")]
     pub tenant: Cow<'a, str>,
 }
 
@@ -121,7 +40,8 @@ pub struct SessionRequest<'a> {
 pub struct SessionAnswer {
     /// To be sent as `X-Session-Token`; good at every replica.
     pub session_token: String,
-    /// When it ends at the latest, RFC 3339.
+    /// When it ends at the latest, in whole seconds of UTC.
+    #[schemars(extend("format" = "date-time"))]
     pub expires_at: String,
     pub ttl_seconds: u64,
     /// When to get the next one.
@@ -150,9 +70,11 @@ pub struct EncryptRequest<'a> {
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Ciphertext {
-    /// Base64; see docs/ciphertext-format.md.
+    /// See docs/ciphertext-format.md.
+    #[schemars(schema_with = "ciphertext")]
     pub ciphertext: String,
     /// The master key that it was made with.
+    #[schemars(regex(pattern = KEY_ID))]
     pub key_id: String,
 }
 
@@ -170,9 +92,9 @@ pub struct DecryptRequest<'a> {
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Plaintext {
-    /// Base64.
     pub plaintext: Clear,
     /// The master key that it was made with; not the active one: rewrap it.
+    #[schemars(regex(pattern = KEY_ID))]
     pub key_id: String,
 }
 
@@ -186,22 +108,36 @@ pub struct DataKeyRequest<'a> {
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct DataKey {
-    /// 32 random bytes in base64, known to nobody else.
+    /// 32 random bytes, known to nobody else.
     pub plaintext: Clear,
     /// The same encrypted: `/agent/v1/decrypt` opens it.
+    #[schemars(schema_with = "ciphertext")]
     pub ciphertext: String,
+    #[schemars(regex(pattern = KEY_ID))]
     pub key_id: String,
-    /// Until when the plaintext may be kept, RFC 3339: whoever keeps it longer uses the tenant's data
-    /// after the tenant is sealed.
+    /// Until when the plaintext may be kept: whoever keeps it longer uses the tenant's data after the
+    /// tenant is sealed.
+    #[schemars(extend("format" = "date-time"))]
     pub keep_until: String,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RewrapRequest<'a> {
-    #[serde(borrow)]
-    #[schemars(length(min = 1, max = 100))]
+    #[serde(borrow, deserialize_with = "object::each")]
+    #[schemars(length(min = 1, max = MOST_ITEMS))]
     pub items: Vec<DecryptRequest<'a>>,
+}
+
+impl RewrapRequest<'_> {
+    /// Each of the items may still be refused in its place.
+    pub fn check(&self) -> Result<(), Error> {
+        if (1..=MOST_ITEMS).contains(&self.items.len()) {
+            return Ok(());
+        }
+        let message = format!("items must be 1 to {MOST_ITEMS} ciphertexts.");
+        Err(Error::invalid(message))
+    }
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -218,9 +154,14 @@ pub enum Rewrapped {
     Failed { error: ErrorDetail },
 }
 
+fn ciphertext(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    bytes::schema()
+}
+
 /// Reads a body. What is wrong is told by its place, never by its content.
 pub fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Error> {
-    serde_json::from_slice(bytes).map_err(|error| {
+    let read = serde_json::from_slice(bytes).map(|Object(read)| read);
+    read.map_err(|error| {
         Error::invalid(format!(
             "The body is not the JSON object that this call takes (line {}, column {}); the fields \
              are in GET /agent/v1/openapi.json.",
@@ -243,5 +184,40 @@ impl From<envelope::Unsealed> for Error {
 impl From<Unspecified> for Error {
     fn from(_: Unspecified) -> Self {
         Self::busy()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_is_an_object_and_so_is_an_item() {
+        let good = br#" {"items": [{"ciphertext": "AAAA", "aad": null}, {"ciphertext": ""}]}"#;
+        let request: RewrapRequest<'_> = read(good).expect("a request");
+        assert_eq!(request.items.len(), 2);
+        for wrong in [
+            r#"[[{"ciphertext": "AAAA"}]]"#,
+            r#"{"items": [["AAAA"]]}"#,
+            r#"{"items": {"ciphertext": "AAAA"}}"#,
+            r#"{"items": [{"ciphertext": "AAAA", "more": 1}]}"#,
+            r#"{"items": [{"ciphertext": "AAAA", "ciphertext": "AAAA"}]}"#,
+            r#"{"items": []} {}"#,
+        ] {
+            let refused = read::<RewrapRequest<'_>>(wrong.as_bytes()).expect_err(wrong);
+            assert_eq!(refused.kind, Kind::InvalidRequest, "{wrong}");
+        }
+        assert!(read::<SessionRequest<'_>>(br#"["tenants/acme"]"#).is_err());
+        assert!(read::<DataKeyRequest<'_>>(b"[]").is_err());
+    }
+
+    #[test]
+    fn a_call_takes_1_to_100_items() {
+        for (number, ok) in [(0, false), (1, true), (100, true), (101, false)] {
+            let items = vec![r#"{"ciphertext":""}"#; number].join(",");
+            let text = format!(r#"{{"items":[{items}]}}"#);
+            let request: RewrapRequest<'_> = read(text.as_bytes()).expect("a request");
+            assert_eq!(request.check().is_ok(), ok, "{number}");
+        }
     }
 }

@@ -22,6 +22,7 @@ use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
+pub use self::access::bearer;
 use self::body::MOST_BODY;
 use self::error::{Error, Kind};
 use self::limits::Limiter;
@@ -123,7 +124,8 @@ impl Agent {
         }
         router
             .method_not_allowed_fallback(|| async {
-                Error::new(Kind::MethodNotAllowed, "This path takes POST only.")
+                let message = "This path does not take that method: see the header Allow.";
+                Error::new(Kind::MethodNotAllowed, message)
             })
             .fallback(|| async {
                 let message = "There is nothing at this path; see GET /agent/v1/openapi.json.";

@@ -1,6 +1,6 @@
 //! The `OpenAPI` document, made from the types that are served and kept in docs/openapi.json.
 
-use axum::http::header;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
@@ -73,7 +73,8 @@ fn about(operation: Operation) -> About {
         Operation::Rewrap => About {
             summary: "Encrypt again with the active master key",
             description: "For 1 to 100 ciphertexts, whose plaintext stays here. What is wrong with one \
-                          is told in its place.",
+                          is told in its place, with one of the types `invalid_request`, \
+                          `ciphertext_invalid`, `key_erased` and `payload_too_large`.",
             errors: &[],
         },
     }
@@ -133,18 +134,40 @@ fn responses(operation: Operation, answer: &Value) -> Value {
         let status = kind.status();
         let response = responses
             .entry(status.as_str())
-            .or_insert_with(|| json!({ "description": "", "content": json_of(&error) }));
+            .or_insert_with(|| json!({ "description": "", TYPES: [], "content": json_of(&error) }));
         let before = response["description"].as_str().unwrap_or_default();
         let comma = if before.is_empty() { "" } else { ", " };
         response["description"] = format!("{before}{comma}`{}`", kind.name()).into();
-        if matches!(status.as_u16(), 429 | 503) {
-            response["headers"] = json!({
-                "Retry-After": { "schema": { "type": "integer", "minimum": 1 },
-                                 "description": "Seconds after which it may work." }
-            });
+        if let Some(types) = response[TYPES].as_array_mut() {
+            types.push(kind.name().into());
+        }
+        if let Some(headers) = headers(status) {
+            response["headers"] = headers;
         }
     }
     Value::Object(responses)
+}
+
+/// The types of error that come with a status, for programs.
+const TYPES: &str = "x-error-types";
+
+fn headers(status: StatusCode) -> Option<Value> {
+    match status {
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => Some(json!({
+            "Retry-After": {
+                "description": "Seconds after which it may work.",
+                "required": status == StatusCode::TOO_MANY_REQUESTS,
+                "schema": { "type": "integer", "minimum": 1 },
+            },
+        })),
+        StatusCode::UNAUTHORIZED => Some(json!({
+            "WWW-Authenticate": {
+                "description": "With `unauthenticated`: a session is no credential of its own.",
+                "schema": { "type": "string", "const": "Bearer" },
+            },
+        })),
+        _ => None,
+    }
 }
 
 /// What one call gives and another takes.
@@ -236,4 +259,18 @@ pub fn text() -> String {
 
 pub async fn serve() -> Response {
     ([(header::CONTENT_TYPE, "application/json")], text()).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn the_document_in_docs_is_the_one_that_is_served() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/openapi.json");
+        let written = fs::read_to_string(path).unwrap_or_default();
+        assert!(written == text(), "run `cargo xtask docs`");
+    }
 }

@@ -9,7 +9,7 @@ use super::Agent;
 use super::access::{self, Admitted, Visitor};
 use super::body::{
     self, Base64, Ciphertext, Clear, DataKey, DataKeyRequest, DecryptRequest, EncryptRequest,
-    MOST_ITEMS, Plaintext, RewrapAnswer, RewrapRequest, Rewrapped, SessionAnswer, SessionRequest,
+    Plaintext, RewrapAnswer, RewrapRequest, Rewrapped, SessionAnswer, SessionRequest,
 };
 use super::error::{Error, ErrorDetail, Kind};
 use super::limits::Call;
@@ -91,11 +91,7 @@ impl Agent {
         bytes: &[u8],
     ) -> Result<RewrapAnswer, Error> {
         let request: RewrapRequest<'_> = body::read(bytes)?;
-        if request.items.is_empty() || request.items.len() > MOST_ITEMS {
-            return Err(Error::invalid(format!(
-                "items must be 1 to {MOST_ITEMS} ciphertexts."
-            )));
-        }
+        request.check()?;
         self.take_more(&visitor, request.items.len() - 1)?;
         let admitted = self.admit(visitor).await?;
         let mut items = Vec::with_capacity(request.items.len());

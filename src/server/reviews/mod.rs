@@ -2,7 +2,7 @@
 //! is remembered of them. A remembered answer costs a hash and a short lock.
 
 mod api;
-mod jwt;
+pub mod jwt;
 mod memo;
 mod refusal;
 mod remembered;

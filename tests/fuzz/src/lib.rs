@@ -1,6 +1,8 @@
 //! What reads bytes that somebody else may have written, and what must hold of it whatever they
 //! are. The corpus in `corpus/TARGET/` is replayed by the ordinary tests.
 
+mod authorization;
+mod body;
 mod ciphertext;
 pub mod mutate;
 mod session_token;
@@ -19,7 +21,7 @@ use tenant_kms::record::{Record, Unusable};
 
 /// How long a processor may be busy with one input of at most [`MOST`] bytes.
 const DEADLINE: Duration = Duration::from_secs(2);
-/// The API server stores no Secret above a mebibyte.
+/// The API server stores no Secret above a mebibyte, and the agent API takes no body.
 pub const MOST: usize = 1024 * 1024;
 
 /// One reader: its name, and the check that panics when something does not hold. Says what came of
@@ -38,7 +40,7 @@ fn worked() -> Duration {
 }
 
 /// A further reader is one line here and a folder in `corpus/`.
-pub const TARGETS: [Target; 4] = [
+pub const TARGETS: [Target; 10] = [
     Target {
         name: "record",
         check: record,
@@ -54,6 +56,30 @@ pub const TARGETS: [Target; 4] = [
     Target {
         name: "session_token",
         check: session_token::check,
+    },
+    Target {
+        name: "authorization",
+        check: authorization::check,
+    },
+    Target {
+        name: "session",
+        check: |input| body::check(input, body::session),
+    },
+    Target {
+        name: "encrypt",
+        check: |input| body::check(input, body::encrypt),
+    },
+    Target {
+        name: "decrypt",
+        check: |input| body::check(input, body::decrypt),
+    },
+    Target {
+        name: "data_key",
+        check: |input| body::check(input, body::data_key),
+    },
+    Target {
+        name: "rewrap",
+        check: |input| body::check(input, body::rewrap),
     },
 ];
 

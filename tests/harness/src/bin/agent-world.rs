@@ -1,0 +1,130 @@
+//! A world with the agent API in it, for tests in other languages: a control plane of its own, the
+//! loopback Azure, the tenant `tenants/acme` and the operator. It is arranged by one JSON object for
+//! each line of the input, and answers each with one; the first line of the output is the world's own.
+//! At the end of the input it ends.
+//!
+//! `{"do":"kubectl","args":[…],"input":…}` answers `{"said":…}`; `{"do":"token","account":…}`
+//! `{"token":…}`, and makes the account; `{"do":"replica"}` one more `{"url":…}`. The others answer
+//! `{}`: `key` (`"to":"disable"|"enable"|"rotate"`), `cloud` (`"hang"|"heal"`), `api` (`"stop"`) and
+//! `limits` (`"yaml":…`).
+
+use std::io::{BufRead, Write, stdin, stdout};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use fakecloud::FaultId;
+use harness::{Acme, Component, ControlPlane, Env, Names, Operator, repository};
+use serde_json::{Value, json};
+
+const SOON: Duration = Duration::from_secs(30);
+const VERIFY: &str = "  verify: { interval: 5s, proofTTL: 1m }\n";
+
+struct World {
+    // Dropped first: nothing is asked of a world that is half gone.
+    operators: Vec<Operator>,
+    hung: Option<FaultId>,
+    acme: Acme,
+    config: String,
+    env: Env,
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let mut world = World::new().await?;
+    let first = world.operators.first().context("an operator")?;
+    let agent = world.env.agent(first).await?;
+    let namespace = &world.env.operator_namespace;
+    let get = ["get", "configmap", "tenant-kms-ca", "--output", "json"];
+    let get = [&get[..], &["--namespace", namespace]].concat();
+    let map = world.env.control.kubectl(&get).await?.success()?;
+    let map: Value = serde_json::from_str(&map)?;
+    tell(&json!({ "url": agent.url, "ca": map["data"]["ca.crt"] }))?;
+    for line in stdin().lock().lines() {
+        let asked = serde_json::from_str(&line?)?;
+        tell(&world.arrange(&asked).await?)?;
+    }
+    Ok(())
+}
+
+fn tell(answer: &Value) -> Result<()> {
+    let mut out = stdout().lock();
+    writeln!(out, "{answer}")?;
+    Ok(out.flush()?)
+}
+
+impl World {
+    async fn new() -> Result<Self> {
+        let control = Arc::new(ControlPlane::start().await?);
+        let names = Names {
+            namespace: "tenants".to_owned(),
+            records_namespace: "tenant-kms-records".to_owned(),
+            operator_namespace: "tenant-kms-system".to_owned(),
+            installation: "default".to_owned(),
+        };
+        let env = Env::named(control, names).await?;
+        let acme = Acme::onboard(&env)?;
+        let operator = env.spawn(env.agent_options()).await?;
+        let tenant = repository().join("examples/azure-client-secret/tenant.yaml");
+        let tenant = std::fs::read_to_string(tenant)? + VERIFY;
+        env.apply(&tenant).await?.success()?;
+        env.wait_condition("acme", "Active", "True", Some("Verified"), SOON)
+            .await?;
+        Ok(Self {
+            operators: vec![operator],
+            hung: None,
+            config: std::fs::read_to_string(&env.config)?,
+            acme,
+            env,
+        })
+    }
+
+    async fn arrange(&mut self, asked: &Value) -> Result<Value> {
+        let text = |name: &str| asked[name].as_str().with_context(|| format!("no {name}"));
+        match text("do")? {
+            "kubectl" => {
+                let args: Vec<String> = serde_json::from_value(asked["args"].clone())?;
+                let args: Vec<&str> = args.iter().map(String::as_str).collect();
+                let input = asked["input"].as_str().unwrap_or_default();
+                let said = self.env.control.kubectl_stdin(&args, input).await?;
+                return Ok(json!({ "said": said.success()? }));
+            }
+            "token" => {
+                let account = text("account")?;
+                let create = ["create", "serviceaccount", account];
+                self.env.kubectl(&create).await?; // it may be there
+                return Ok(json!({ "token": self.env.token(account, None).await? }));
+            }
+            "replica" => {
+                let operator = self.env.spawn(self.env.agent_options()).await?;
+                let agent = self.env.agent(&operator).await?;
+                self.operators.push(operator);
+                return Ok(json!({ "url": agent.url }));
+            }
+            "key" => match text("to")? {
+                "disable" => self.acme.key.disable(),
+                "enable" => self.acme.key.enable(),
+                "rotate" => {
+                    self.acme.key.new_version();
+                }
+                other => bail!("a key cannot {other}"),
+            },
+            "cloud" => match text("to")? {
+                "hang" => self.hung = Some(self.acme.hang(&self.env.cloud)),
+                "heal" => {
+                    let hung = self.hung.take().context("nothing hangs")?;
+                    self.env.cloud.clear_fault(hung);
+                }
+                other => bail!("a cloud cannot {other}"),
+            },
+            "api" => self.env.control.stop(Component::ApiServer).await?,
+            "limits" => {
+                let limits = text("yaml")?;
+                self.env
+                    .write_config(&format!("{}limits: {limits}\n", self.config));
+            }
+            other => bail!("cannot {other}"),
+        }
+        Ok(json!({}))
+    }
+}
