@@ -32,7 +32,8 @@ The project's commands:
                                     the builder's
   cargo xtask test [--long]         everything that must hold; --long adds what takes longer
   cargo xtask lint                  rustfmt and clippy, warnings are errors
-  cargo xtask bench latency|idle    how quick, and how big (release build)
+  cargo xtask bench latency|idle|sessions
+                                    how quick, how big, and what workloads' calls cost (release build)
   cargo xtask crd                   write the generated CustomResourceDefinition to crds/ and the chart
   cargo xtask docs                  write what is generated: the table of reasons in docs/troubleshooting.md,
                                     docs/openapi.json and the chart's README.md
@@ -62,7 +63,11 @@ fn run(args: &[&str]) -> Result<ExitCode> {
         ["image", options @ ..] => image::run(options),
         ["test"] => test::run(false),
         ["test", "--long"] => test::run(true),
-        ["bench", what @ ("latency" | "idle"), options @ ..] => bench::run(what, options),
+        [
+            "bench",
+            what @ ("latency" | "idle" | "sessions"),
+            options @ ..,
+        ] => bench::run(what, options),
         ["lint"] => lint::run(),
         ["crd"] => crd::run(),
         ["docs"] => docs::run(),

@@ -6,6 +6,7 @@ mod customers;
 mod idle;
 mod latency;
 mod machine;
+mod sessions;
 mod states;
 mod stats;
 
@@ -15,7 +16,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use tokio::signal::unix::{SignalKind, signal};
 
-const USAGE: &str = "usage: bench latency|idle [--tenants N] [--rounds N]";
+const USAGE: &str = "usage: bench latency|idle|sessions [--tenants N] [--rounds N]";
 
 #[derive(Clone, Copy, Debug)]
 struct Options {
@@ -69,6 +70,9 @@ async fn run(args: &[String]) -> Result<ExitCode> {
         match args {
             [what, rest @ ..] if what == "latency" => latency::run(Options::parse(rest, 60)?).await,
             [what, rest @ ..] if what == "idle" => idle::run(Options::parse(rest, 100)?).await,
+            [what, rest @ ..] if what == "sessions" => {
+                sessions::run(Options::parse(rest, 10_000)?).await
+            }
             _ => bail!(USAGE),
         }
     };

@@ -1,4 +1,4 @@
-//! Median, 95th percentile and maximum of what was measured, by nearest rank.
+//! Medians and other quantiles of what was measured, by nearest rank.
 
 use std::time::Duration;
 
@@ -17,9 +17,38 @@ pub fn row(what: &str, mut samples: Vec<Duration>) -> String {
     )
 }
 
+/// Of samples in order: the smallest that `share` of them do not exceed.
+pub fn quantile(sorted: &[f64], share: f64) -> f64 {
+    let number = u32::try_from(sorted.len()).map_or(f64::NAN, f64::from);
+    let reached = (1..)
+        .map(f64::from)
+        .zip(sorted)
+        .find(|(rank, _)| *rank >= number * share);
+    reached.map_or(f64::NAN, |(_, value)| *value)
+}
+
+pub fn median(samples: impl Iterator<Item = f64>) -> f64 {
+    let mut samples: Vec<f64> = samples.collect();
+    samples.sort_by(f64::total_cmp);
+    quantile(&samples, 0.5)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn quantiles_of_numbers() {
+        let samples: Vec<f64> = (1..=1000).map(f64::from).collect();
+        for (share, expected) in [(0.5, 500.0), (0.99, 990.0), (0.999, 999.0), (1.0, 1000.0)] {
+            assert!(
+                (quantile(&samples, share) - expected).abs() < 0.1,
+                "{share}"
+            );
+        }
+        assert!((median([3.0, 1.0, 2.0].into_iter()) - 2.0).abs() < 0.1);
+        assert!(quantile(&[], 0.5).is_nan());
+    }
 
     #[test]
     fn nearest_rank() {

@@ -1,0 +1,149 @@
+//! What the agent API costs: calls on one core, how long they take at half of that, and the memory that
+//! many tenants' keys take.
+
+mod cores;
+mod load;
+mod scene;
+mod wire;
+
+use std::time::Duration;
+
+use anyhow::Result;
+use harness::Operator;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use self::cores::Cores;
+use self::load::{Load, Pace, Seen};
+use self::scene::{Kind, Scene};
+use crate::machine::{self, mebibytes, progress, resident, ticks};
+use crate::{Options, stats};
+
+const EMPTY: Duration = Duration::from_secs(10);
+/// In which each tenant is checked once.
+const INTERVAL: Duration = Duration::from_secs(30);
+
+pub async fn run(options: Options) -> Result<()> {
+    println!("{}\n{}", machine::shape(), machine::program()?);
+    let cores = Cores::of_this_machine()?;
+    println!("{cores}\n");
+    let scene = Scene::start(&cores, options.tenants).await?;
+    let empty = largest(&scene.operator, "no tenant", EMPTY).await?;
+    scene.onboard(options.tenants).await?;
+    let before = ticks(scene.operator.pid())?;
+    let held = largest(&scene.operator, "all keys held", INTERVAL).await?;
+    let used = Duration::from_millis(10 * (ticks(scene.operator.pid())? - before));
+    let checks = used.as_secs_f64() / INTERVAL.as_secs_f64();
+
+    let workloads = scene.workloads().await?;
+    let mut rows = Rows::default();
+    for kind in Kind::ALL {
+        let load = Load {
+            cores: &cores,
+            server: scene.operator.pid(),
+            tls: scene.tls().await?,
+            address: scene.address()?,
+            lanes: workloads.lanes(kind),
+        };
+        let full = rounds(&load, kind, options.rounds, Pace::AsFastAsAnswered).await?;
+        let most = stats::median(full.iter().map(Seen::per_second));
+        rows.full(kind, &full);
+        let half = rounds(&load, kind, options.rounds, Pace::PerSecond(most / 2.0)).await?;
+        rows.half(kind, &half);
+        rows.resident = rows.resident.max(resident(scene.operator.pid())?);
+    }
+    rows.print();
+    println!(
+        "\nChecking {} tenants takes {:.1} % of a core; it is part of the above.\n",
+        options.tenants,
+        100.0 * checks
+    );
+    println!("| | resident | above idle |\n|---|---|---|");
+    for (what, bytes) in [
+        ("no tenants".to_owned(), empty),
+        (format!("{} tenants' keys held", options.tenants), held),
+        (
+            format!("the same, with {} connections in use", scene::CONNECTIONS),
+            rows.resident,
+        ),
+    ] {
+        println!(
+            "| {what} | {} | {} |",
+            mebibytes(bytes),
+            mebibytes(bytes.saturating_sub(empty))
+        );
+    }
+    Ok(())
+}
+
+async fn rounds(load: &Load<'_>, kind: Kind, rounds: usize, pace: Pace) -> Result<Vec<Seen>> {
+    let mut progress = progress(format!("{kind}, {pace}"));
+    let mut all = Vec::new();
+    for round in 0..rounds {
+        progress.at(round);
+        let seen = load.run(pace).await?;
+        eprintln!("  {seen}");
+        all.push(seen);
+    }
+    Ok(all)
+}
+
+/// The largest resident size within a while.
+async fn largest(operator: &Operator, with: &str, span: Duration) -> Result<u64> {
+    let until = Instant::now() + span;
+    let mut seconds = interval(Duration::from_secs(1));
+    seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut progress = progress(format!("watching the process with {with}"));
+    let (mut largest, mut count) = (0, 0);
+    while Instant::now() < until {
+        seconds.tick().await;
+        largest = resident(operator.pid())?.max(largest);
+        count += 1;
+        progress.at(count);
+    }
+    eprintln!("  {}", mebibytes(largest));
+    Ok(largest)
+}
+
+/// Medians of the rounds, as docs/benchmarks.md has them.
+#[derive(Default)]
+struct Rows {
+    full: Vec<String>,
+    half: Vec<String>,
+    resident: u64,
+}
+
+impl Rows {
+    fn full(&mut self, kind: Kind, seen: &[Seen]) {
+        let median = |of: fn(&Seen) -> f64| stats::median(seen.iter().map(of));
+        self.full.push(format!(
+            "| {kind} | {:.0} | {:.0} | {:.0} % | {:.0} % |",
+            median(Seen::per_core_second),
+            median(Seen::per_second),
+            100.0 * median(Seen::server_share),
+            100.0 * median(Seen::own_share),
+        ));
+    }
+
+    fn half(&mut self, kind: Kind, seen: &[Seen]) {
+        let at = |share: f64| stats::median(seen.iter().map(|one| one.quantile(share)));
+        self.half.push(format!(
+            "| {kind} | {:.0} | {:.2} ms | {:.2} ms | {:.2} ms |",
+            stats::median(seen.iter().map(Seen::per_second)),
+            1e3 * at(0.50),
+            1e3 * at(0.99),
+            1e3 * at(0.999),
+        ));
+    }
+
+    fn print(&self) {
+        println!(
+            "| as fast as answered | a second of one core | a second | server's core in use by it | \
+             load's core in use by it |\n|---|---|---|---|---|\n{}\n",
+            self.full.join("\n")
+        );
+        println!(
+            "| at half of that | a second | p50 | p99 | p99.9 |\n|---|---|---|---|---|\n{}",
+            self.half.join("\n")
+        );
+    }
+}
