@@ -1,4 +1,4 @@
-//! The `OpenAPI` document, made from the types that are served and kept in docs/openapi.json.
+//! The OpenAPI document, made from the types that are served and kept in docs/openapi.json.
 
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
