@@ -24,7 +24,7 @@ from schemathesis.specs.openapi.checks import negative_data_rejection, positive_
 
 LONG = bool(os.environ.get("MANY_EXAMPLES"))
 EXAMPLES = 1000 if LONG else 60
-# The key is not there.
+# Nobody has allowed it this key.
 MANIFEST = """
 apiVersion: tenantkms.dev/v1alpha1
 kind: TenantKms
@@ -32,7 +32,6 @@ metadata: { name: fern }
 spec:
   provider: azure
   kmsKeyRef: https://acme-kv.vault.azure.net/keys/none
-  azure: { tenantId: aaaabbbb-cccc-dddd-eeee-ffff00001111 }
 """
 
 
