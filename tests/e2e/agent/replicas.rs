@@ -80,7 +80,7 @@ async fn a_replica_proves_a_tenant_once_for_all_who_ask_and_only_while_it_is_use
     let pair = &Pair::new("guest").await?;
     let env = &pair.scene.world.env;
     ensure!(
-        pair.other.tap.connections().is_empty(),
+        pair.other.ways.cloud.connections().is_empty(),
         "it called the cloud for nobody"
     );
     let before = env.cloud.count("*", "unwrapkey");
@@ -94,7 +94,7 @@ async fn a_replica_proves_a_tenant_once_for_all_who_ask_and_only_while_it_is_use
             .await?
             == "hello"
     );
-    let tapped = pair.other.tap.connections().len();
+    let tapped = pair.other.ways.cloud.connections().len();
     ensure!(tapped > 0, "it proved nothing");
     let calls = env.cloud.count("*", "unwrapkey") - before;
     // One here, and the holder's own in the meantime.
@@ -106,7 +106,7 @@ async fn a_replica_proves_a_tenant_once_for_all_who_ask_and_only_while_it_is_use
         ensure!(pair.read().await? == "ok");
         sleep(Duration::from_millis(200)).await;
     }
-    let used = pair.other.tap.connections().len();
+    let used = pair.other.ways.cloud.connections().len();
     ensure!(used > tapped, "a tenant in use was not proved again");
     let held = async || {
         let metrics = pair.other.operator.metrics().await?;
@@ -203,7 +203,7 @@ async fn a_replica_that_is_cut_off_stops_when_its_proof_is_too_old() -> Result<(
     let pair = &Pair::new("cut-off").await?;
     ensure!(pair.read().await? == "ok");
     let cut = Instant::now();
-    pair.other.cut();
+    pair.other.ways.cut();
     // The customer says no, and the replica cannot hear of it.
     pair.scene.world.key.disable();
     let mut last = cut;

@@ -39,7 +39,7 @@ async fn a_new_holder_without_proof_judges_after_its_own_ttl() -> Result<()> {
             "{:#}",
             sealed.object["status"]
         );
-        let attempts = second.tap.connections();
+        let attempts = second.ways.cloud.connections();
         let attempt = *attempts.first().context("the new holder never tried")?;
         // It tries no sooner than it holds, and no later than its connection is seen.
         let (least, most) = (sealed.at - attempt, sealed.at - held.after);

@@ -28,7 +28,7 @@ async fn the_other_replica_takes_over() -> Result<()> {
             .await?;
         ensure!(!second.holds().await?, "both hold the shard");
         ensure!(
-            second.tap.connections().is_empty(),
+            second.ways.cloud.connections().is_empty(),
             "a follower called the cloud"
         );
         ensure!(
@@ -48,7 +48,8 @@ async fn the_other_replica_takes_over() -> Result<()> {
         );
         let proof = town.proved(acme, killed, SOON).await?;
         let first = *second
-            .tap
+            .ways
+            .cloud
             .connections()
             .first()
             .context("whose proof is it?")?;
@@ -99,7 +100,7 @@ async fn a_stale_holder_changes_nothing() -> Result<()> {
         // All that time nobody but the stopped one knew better.
         let rest = Duration::from_secs(21).saturating_sub(stopped.elapsed());
         tokio::time::sleep(rest).await; // the fault: longer than any Lease
-        let calls = old.tap.connections().len();
+        let calls = old.ways.cloud.connections().len();
         let (woken, awake) = (Instant::now(), jiff::Timestamp::now());
         old.operator.resume()?;
         old.until_holds(false, TAKEOVER).await?;
@@ -119,7 +120,7 @@ async fn a_stale_holder_changes_nothing() -> Result<()> {
             new.holds().await?,
             "the holder lost its Lease to a stale one"
         );
-        let more = old.tap.connections().len() - calls;
+        let more = old.ways.cloud.connections().len() - calls;
         ensure!(
             more <= 4,
             "the stale holder went on calling the cloud: {more} connections"

@@ -18,6 +18,7 @@ mod orders;
 pub mod search;
 mod supervisor;
 mod tools;
+mod ways;
 mod workload;
 
 use std::path::{Path, PathBuf};
@@ -31,6 +32,7 @@ pub use heartbeat::say;
 pub use operator::{Operator, OperatorOptions};
 pub use orders::Orders;
 pub use tools::Output;
+pub use ways::{Connection, Tap, Ways};
 pub use workload::{Agent, Answer, Workload};
 
 /// The repository's root folder, where `crds/`, `charts/` and `examples/` are.
