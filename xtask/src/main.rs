@@ -32,8 +32,9 @@ The project's commands:
                                     the builder's
   cargo xtask test [--long]         everything that must hold; --long adds what takes longer
   cargo xtask lint                  rustfmt and clippy, warnings are errors
-  cargo xtask bench latency|idle|sessions
-                                    how quick, how big, and what workloads' calls cost (release build)
+  cargo xtask bench latency|idle|sessions|revocation
+                                    how quick, how big, what workloads' calls cost, how soon a no is obeyed
+                                    (release build)
   cargo xtask crd                   write the generated CustomResourceDefinition to crds/ and the chart
   cargo xtask docs                  write what is generated: the table of reasons in docs/troubleshooting.md,
                                     docs/openapi.json and the chart's README.md
@@ -65,7 +66,7 @@ fn run(args: &[&str]) -> Result<ExitCode> {
         ["test", "--long"] => test::run(true),
         [
             "bench",
-            what @ ("latency" | "idle" | "sessions"),
+            what @ ("latency" | "idle" | "sessions" | "revocation"),
             options @ ..,
         ] => bench::run(what, options),
         ["lint"] => lint::run(),

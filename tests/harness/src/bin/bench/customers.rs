@@ -30,8 +30,17 @@ impl Customer {
         self.vault.grant(&self.principal, Scope::Vault);
     }
 
+    pub fn host(&self) -> String {
+        self.vault.host()
+    }
+
     /// The tenant; `interval` when it is not the default.
     pub fn manifest(&self, interval: Option<&str>) -> Value {
+        self.manifest_with("interval", interval)
+    }
+
+    /// The tenant, with this field of `spec.verify`.
+    pub fn manifest_with(&self, field: &str, value: Option<&str>) -> Value {
         let mut manifest = json!({
             "apiVersion": "tenantkms.dev/v1alpha1",
             "kind": "TenantKms",
@@ -46,8 +55,8 @@ impl Customer {
                 },
             },
         });
-        if let Some(interval) = interval {
-            manifest["spec"]["verify"] = json!({ "interval": interval });
+        if let Some(value) = value {
+            manifest["spec"]["verify"] = json!({ field: value });
         }
         manifest
     }

@@ -13,7 +13,7 @@ use tokio::time::{interval, sleep};
 use crate::customers::{self, Customer};
 use crate::machine::{self, progress};
 use crate::states::States;
-use crate::{Options, stats};
+use crate::{Options, spread, stats};
 
 /// Nothing takes longer than this when it works.
 const LIMIT: Duration = Duration::from_mins(2);
@@ -108,11 +108,4 @@ async fn once(
     customer.restore();
     let restored = states.wait(&customer.name, "Active", LIMIT).await? - since;
     Ok((sealed, restored))
-}
-
-/// The parts of an interval, as evenly as they get for any number of them and unlike the order in
-/// which the tenants were applied: multiples of the golden ratio.
-fn spread(number: usize) -> f64 {
-    let number = u32::try_from(number).unwrap_or_default();
-    (f64::from(number) * 0.618_033_988_75).fract()
 }

@@ -6,6 +6,8 @@ mod customers;
 mod idle;
 mod latency;
 mod machine;
+mod replicas;
+mod revocation;
 mod sessions;
 mod states;
 mod stats;
@@ -16,7 +18,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use tokio::signal::unix::{SignalKind, signal};
 
-const USAGE: &str = "usage: bench latency|idle|sessions [--tenants N] [--rounds N]";
+const USAGE: &str = "usage: bench latency|idle|sessions|revocation [--tenants N] [--rounds N]";
 
 #[derive(Clone, Copy, Debug)]
 struct Options {
@@ -41,6 +43,13 @@ impl Options {
         }
         Ok(options)
     }
+}
+
+/// The parts of an interval, as evenly as they get for any number of them and unlike the order in
+/// which the tenants were applied: multiples of the golden ratio.
+fn spread(number: usize) -> f64 {
+    let number = u32::try_from(number).unwrap_or_default();
+    (f64::from(number) * 0.618_033_988_75).fract()
 }
 
 fn main() -> ExitCode {
@@ -72,6 +81,9 @@ async fn run(args: &[String]) -> Result<ExitCode> {
             [what, rest @ ..] if what == "idle" => idle::run(Options::parse(rest, 100)?).await,
             [what, rest @ ..] if what == "sessions" => {
                 sessions::run(Options::parse(rest, 10_000)?).await
+            }
+            [what, rest @ ..] if what == "revocation" => {
+                revocation::run(Options::parse(rest, 50)?).await
             }
             _ => bail!(USAGE),
         }

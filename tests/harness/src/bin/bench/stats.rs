@@ -2,19 +2,24 @@
 
 use std::time::Duration;
 
-pub fn row(what: &str, mut samples: Vec<Duration>) -> String {
+pub fn row(what: &str, samples: Vec<Duration>) -> String {
+    ranks(what, samples, &[50, 95, 100])
+}
+
+/// The same with the least.
+pub fn spread(what: &str, samples: Vec<Duration>) -> String {
+    ranks(what, samples, &[0, 50, 95, 100])
+}
+
+fn ranks(what: &str, mut samples: Vec<Duration>, shares: &[usize]) -> String {
     samples.sort();
-    let rank = |share: usize| {
+    let rank = |share: &usize| {
         let at = (samples.len() * share).div_ceil(100).max(1) - 1;
-        samples.get(at).map_or(f64::NAN, Duration::as_secs_f64)
+        let value = samples.get(at).map_or(f64::NAN, Duration::as_secs_f64);
+        format!(" {value:.2} s |")
     };
-    format!(
-        "| {what} | {} | {:.2} s | {:.2} s | {:.2} s |",
-        samples.len(),
-        rank(50),
-        rank(95),
-        rank(100)
-    )
+    let ranks: String = shares.iter().map(rank).collect();
+    format!("| {what} | {} |{ranks}", samples.len())
 }
 
 /// Of samples in order: the smallest that `share` of them do not exceed.
@@ -56,6 +61,11 @@ mod tests {
         assert_eq!(
             row("a", samples),
             "| a | 100 | 50.00 s | 95.00 s | 100.00 s |"
+        );
+        let two = vec![Duration::from_secs(2), Duration::from_secs(1)];
+        assert_eq!(
+            spread("a", two),
+            "| a | 2 | 1.00 s | 1.00 s | 2.00 s | 2.00 s |"
         );
         let one = vec![Duration::from_millis(1500)];
         assert_eq!(row("b", one), "| b | 1 | 1.50 s | 1.50 s | 1.50 s |");
