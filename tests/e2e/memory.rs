@@ -1,7 +1,9 @@
 //! What is in the operator's memory: master keys in the clear while the customer agrees, and no trace of
 //! them afterwards, whatever ended it. Needs root, for nobody else may read it.
 
+mod derived;
 mod image;
+mod used;
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;

@@ -46,9 +46,8 @@ impl fmt::Debug for Find {
 
 /// What to look for: raw, hex, and base64 wherever in a text the key may begin.
 struct Needles {
-    all: Vec<Needle>,
-    /// By the first two bytes, whether any begins so.
-    starts: Vec<bool>,
+    /// By the first two bytes.
+    starts: Vec<Vec<Needle>>,
     longest: usize,
 }
 
@@ -74,6 +73,11 @@ impl Needles {
         };
         for (at, key) in keys.iter().enumerate() {
             add(at, "raw", key, PIECE);
+            // As HMAC begins with it.
+            for (form, pad) in [("inner", 0x36), ("outer", 0x5c)] {
+                let padded: Vec<u8> = key.iter().map(|byte| byte ^ pad).collect();
+                add(at, form, &padded, PIECE);
+            }
             let hex = key.iter().map(|byte| format!("{byte:02x}"));
             let hex: String = hex.collect();
             add(at, "hex", hex.as_bytes(), 2 * PIECE);
@@ -85,25 +89,21 @@ impl Needles {
                 add(at, "base64url", &text, PIECE * 4 / 3);
             }
         }
-        let mut starts = vec![false; 1 << 16];
-        for needle in &all {
-            starts[start(&needle.bytes)] = true;
-        }
         let longest = all.iter().map(|one| one.bytes.len()).max();
-        Self {
-            all,
-            starts,
-            longest: longest.unwrap_or_default(),
+        let longest = longest.unwrap_or_default();
+        let mut starts: Vec<Vec<Needle>> = (0..1 << 16).map(|_| Vec::new()).collect();
+        for needle in all {
+            starts[start(&needle.bytes)].push(needle);
         }
+        Self { starts, longest }
     }
 
     fn search(&self, text: &[u8], mut found: impl FnMut(&Needle, usize)) {
         for (at, two) in text.windows(2).enumerate() {
-            if self.starts[start(two)] {
-                let here = &text[at..];
-                for needle in self.all.iter().filter(|one| here.starts_with(&one.bytes)) {
-                    found(needle, at);
-                }
+            let here = &text[at..];
+            let begin = self.starts[start(two)].iter();
+            for needle in begin.filter(|one| here.starts_with(&one.bytes)) {
+                found(needle, at);
             }
         }
     }
