@@ -24,6 +24,8 @@ pub struct View<'a> {
     pub suspended: bool,
     /// Of the spec in force; `None` before there is one.
     pub seal: Option<&'a State>,
+    /// It was sealed and is so no more since the last report.
+    pub turned: bool,
     /// What explains the seal.
     pub seal_failure: Option<&'a Failure>,
     /// A newer spec that is not in force.
@@ -243,7 +245,12 @@ pub fn report(view: &View<'_>, reported: Option<&TenantKmsStatus>) -> TenantKmsS
     };
     let mut conditions = vec![
         condition("Ready", &row.ready, view, reported),
-        condition("Active", &row.active, view, reported),
+        condition(
+            "Active",
+            &row.active,
+            view,
+            reported.filter(|_| !view.turned),
+        ),
         condition("Sealed", &row.sealed, view, reported),
         condition("ConfigAccepted", &row.accepted, view, reported),
     ];

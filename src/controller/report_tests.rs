@@ -32,6 +32,7 @@ fn blank() -> View<'static> {
         decided: 2,
         suspended: false,
         seal: None,
+        turned: false,
         seal_failure: None,
         candidate: None,
         unusable: None,
@@ -268,6 +269,34 @@ fn times_move_with_what_they_are_about() {
         second,
         "one outage is told once"
     );
+}
+
+#[test]
+fn a_seal_that_was_over_before_it_was_told_is_seen_from_the_time_of_active() {
+    let active = View {
+        seal: Some(&State::Active),
+        ..blank()
+    };
+    let before = report(&active, None);
+    let turned = View {
+        turned: true,
+        now: at(60),
+        ..active
+    };
+    let after = report(&turned, Some(&before));
+    let times = |status: &TenantKmsStatus| {
+        let all = status.conditions.iter();
+        all.map(|one| one.last_transition_time.0)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(times(&before)[1], at(0));
+    assert_eq!(times(&after), [at(0), at(60), at(0), at(0), at(0)]);
+    let steady = View {
+        turned: false,
+        now: at(90),
+        ..turned
+    };
+    assert_eq!(report(&steady, Some(&after)), after, "once");
 }
 
 #[test]

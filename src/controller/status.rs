@@ -40,7 +40,7 @@ pub async fn report(
     let to = json!({ "status": &status });
     let Some(patch) = merge_patch(&from, &to) else {
         if decided {
-            tenant.reported = Some(status);
+            tenant.told(status);
         }
         return Ok(false);
     };
@@ -52,7 +52,7 @@ pub async fn report(
     write(ctx, object, &patch).await?;
     tell(ctx, object, tenant.reported.as_ref().or(observed), &status);
     if decided {
-        entry.tenant.reported = Some(status);
+        entry.tenant.told(status);
     }
     Ok(true)
 }

@@ -11,6 +11,8 @@ pub struct Epochs {
     /// Of the present `Seal`.
     counted: u64,
     decided: bool,
+    /// What the record said when the status was reported last.
+    told: Option<u64>,
 }
 
 impl Epochs {
@@ -26,6 +28,17 @@ impl Epochs {
 
     pub fn recorded(&mut self) {
         self.due = 0;
+    }
+
+    /// The status was reported when the record said so.
+    pub fn told(&mut self, recorded: u64) {
+        self.told = Some(recorded);
+    }
+
+    /// Whether the tenant was sealed and no status has said so: it was over too soon. The other
+    /// replicas look at the record when the status changes.
+    pub fn is_untold(&self, recorded: u64) -> bool {
+        self.told.is_some_and(|told| told != recorded)
     }
 
     /// Counting begins anew, as a `Seal` does; what is due stays due.
@@ -102,6 +115,17 @@ mod tests {
         sealed(&mut seal, 1);
         epochs.count(&seal, true);
         assert_eq!(epochs.next(0), 0);
+    }
+
+    #[test]
+    fn what_no_status_has_said_is_told_once() {
+        let mut epochs = Epochs::default();
+        assert!(!epochs.is_untold(4), "nobody knows what was told before");
+        epochs.told(4);
+        assert!(!epochs.is_untold(4));
+        assert!(epochs.is_untold(5));
+        epochs.told(5);
+        assert!(!epochs.is_untold(5));
     }
 
     #[test]

@@ -26,6 +26,14 @@ impl Tenant {
         blank || self.suspended || self.unusable.is_some() || !(fresh && open)
     }
 
+    /// The status was written, or says all there is to say.
+    pub fn told(&mut self, status: TenantKmsStatus) {
+        self.reported = Some(status);
+        if let Some(stored) = &self.stored {
+            self.epochs.told(stored.record.seal_epoch);
+        }
+    }
+
     pub fn view(&self, now: Moment) -> View<'_> {
         let decided = self
             .applied()
@@ -40,6 +48,10 @@ impl Tenant {
             decided: decided.max(reported.unwrap_or(-1)).min(self.generation),
             suspended: self.suspended,
             seal: self.seal.as_ref().map(Seal::state),
+            turned: self
+                .stored
+                .as_ref()
+                .is_some_and(|stored| self.epochs.is_untold(stored.record.seal_epoch)),
             seal_failure: self.seal.as_ref().and_then(Seal::failure),
             candidate: self.verdict(),
             refused: self.upkeep.refused(),
