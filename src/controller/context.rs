@@ -25,7 +25,7 @@ use crate::provider::{Connect, TenantId};
 use crate::record::claims::{Claims, Taken};
 use crate::record::store::{RecordStore, StoreError};
 use crate::server::metrics::Metrics;
-use crate::session::{Held, Roster};
+use crate::session::{Held, Hold, Roster};
 
 /// How old the list of claims may be when a tenant is refused because of it.
 const CLAIMS_AGE: Duration = Duration::from_secs(20);
@@ -142,6 +142,29 @@ impl Context {
         self.providers.forget(id);
     }
 
+    /// Keeps what was opened on a proof, unless the tenant was forgotten meanwhile.
+    pub fn keep(&self, id: &TenantId, hold: Hold) {
+        self.keys.hold(id, hold);
+        if !lock(&self.tenants).contains_key(id) {
+            self.keys.wipe(id);
+        }
+    }
+
+    /// Whether tenants are proved on demand here: another replica holds the shard, or this one has
+    /// not begun to verify.
+    pub fn is_guest(&self) -> bool {
+        !*self.held.borrow()
+    }
+
+    /// Whether these keys are proved again and again yet: those of the holder while it has the shard,
+    /// those of a guest until then.
+    pub fn looks_after(&self, hold: &Hold) -> bool {
+        match hold.seen {
+            None => self.ownership.borrow().verifies(),
+            Some(_) => self.is_guest(),
+        }
+    }
+
     /// Drops every tenant: another replica holds the shard.
     pub fn forget_all(&self) {
         let all: Vec<TenantId> = lock(&self.tenants).keys().cloned().collect();
@@ -149,6 +172,7 @@ impl Context {
             self.forget(&id);
         }
         *lock(&self.claims) = None;
+        self.keys.nudge(); // who waits is served otherwise now
     }
 
     /// Lists anew which keys are claimed on record.
@@ -187,16 +211,6 @@ impl Context {
             None => Ok(()),
             Some(wait) => Err(ReconcileError::Turn(wait)),
         }
-    }
-
-    /// Whether this replica verifies on schedule, and so holds what the scheduled checks opened.
-    pub fn is_holder(&self) -> bool {
-        *self.held.borrow()
-    }
-
-    /// Whether the holder's own checks look after this tenant by now.
-    pub fn looks_after(&self, id: &TenantId) -> bool {
-        self.is_holder() && lock(&self.tenants).contains_key(id)
     }
 
     pub fn may_write(&self, now: Moment) -> bool {

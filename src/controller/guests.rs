@@ -2,6 +2,7 @@
 //! interval while it is used, by the same rules as the holder's. Nothing is written.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use crate::record::Record;
 use crate::record::keyring::KeyId;
 use crate::seal::{Attempt, Cause, Seal, State, Transition};
 use crate::session::hold::LastUse;
+use crate::session::roster::Seen;
 use crate::session::{Hold, Refused};
 
 /// How soon a record that could not be read is read again.
@@ -51,7 +53,10 @@ struct Guest {
     wake: Notify,
     /// Why there is no proof; nothing while nobody knows yet.
     trouble: Mutex<Option<Refused>>,
-    doubted: Mutex<bool>,
+    /// The key refused something.
+    doubted: AtomicBool,
+    /// The record says more than was read of it.
+    outdated: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -63,7 +68,7 @@ pub struct Guests {
 impl Guests {
     /// Sees to it that the tenant is proved, unless that is the holder's part.
     pub fn ensure(&self, ctx: &Arc<Context>, id: &TenantId) {
-        if ctx.looks_after(id) {
+        if !ctx.is_guest() {
             return;
         }
         let mut tenants = lock(&self.tenants);
@@ -100,8 +105,17 @@ impl Guests {
 
     /// The key refused something: it is to be proved at once.
     pub fn doubt(&self, id: &TenantId) {
+        self.tell(id, |guest| &guest.doubted);
+    }
+
+    /// The record is to be read again, and what was proved before is void.
+    pub fn outdate(&self, id: &TenantId) {
+        self.tell(id, |guest| &guest.outdated);
+    }
+
+    fn tell(&self, id: &TenantId, what: impl FnOnce(&Guest) -> &AtomicBool) {
         if let Some(guest) = lock(&self.tenants).get(id) {
-            *lock(&guest.doubted) = true;
+            what(guest).store(true, Ordering::Relaxed);
             guest.wake.notify_one();
         }
     }
@@ -135,6 +149,8 @@ struct Known {
     record: Record,
     spec: TenantKmsSpec,
     seal: Seal,
+    /// Of the object that is there.
+    object_uid: String,
     changes: u64,
     barrier: Option<Moment>,
 }
@@ -149,8 +165,9 @@ struct Tending {
 impl Drop for Tending {
     fn drop(&mut self) {
         lock(&self.ctx.guests.tenants).remove(&self.id);
-        if !self.ctx.looks_after(&self.id) {
-            self.ctx.wipe(&self.id);
+        self.ctx.keys.wipe_guest(&self.id);
+        if self.ctx.is_guest() {
+            self.ctx.providers.forget(&self.id);
         }
         self.ctx.keys.nudge();
     }
@@ -160,16 +177,23 @@ impl Tending {
     async fn run(self) {
         let mut known: Option<Known> = None;
         while let Some(seen) = self.ctx.roster.get(&self.id) {
-            if seen.object.veto.is_some() || self.ctx.looks_after(&self.id) {
+            if seen.object.veto.is_some() || !self.ctx.is_guest() {
                 return;
             }
+            if self.guest.outdated.swap(false, Ordering::Relaxed) {
+                known = None;
+            }
+            // Another object of the same name is nobody that was proved.
+            known = known.filter(|known| known.object_uid == seen.object.uid);
             let outdated = |known: &Known| known.changes != seen.changes;
             if known.as_ref().is_none_or(outdated) {
                 match self.read().await {
                     Ok((record, spec)) => {
-                        known = Some(self.take(known, record, spec, seen.changes));
+                        known = Some(self.take(known, record, spec, &seen));
                     }
                     Err(refused) => {
+                        // Whatever is read next, the tenant was sealed in between.
+                        known = known.filter(|_| !matches!(refused, Refused::Sealed(_)));
                         self.say(Some(refused));
                         if self.pause(READ_AGAIN, Duration::ZERO).await {
                             continue;
@@ -183,7 +207,7 @@ impl Tending {
                 known.barrier = seen.barrier;
                 known.seal.void();
             }
-            if std::mem::take(&mut *lock(&self.guest.doubted)) {
+            if self.guest.doubted.swap(false, Ordering::Relaxed) {
                 known.seal.request(self.ctx.clock.now(), false);
             }
             if !self.turn(known).await {
@@ -214,8 +238,9 @@ impl Tending {
         known: Option<Known>,
         record: Record,
         spec: TenantKmsSpec,
-        changes: u64,
+        seen: &Seen,
     ) -> Known {
+        let changes = seen.changes;
         let same = |old: &Record| {
             old.tenant_uid == record.tenant_uid
                 && old.seal_epoch == record.seal_epoch
@@ -233,6 +258,7 @@ impl Tending {
                     seal: Seal::new(spec.timing(), self.ctx.clock.now()),
                     record,
                     spec,
+                    object_uid: seen.object.uid.clone(),
                     changes,
                     barrier: before.and_then(|before| before.barrier),
                 }
@@ -284,9 +310,12 @@ impl Tending {
             && known.seal.proof() == Some(attempt.started)
             && let Some(hold) = Hold::new(&known.record, opened, attempt.started)
         {
-            let hold = hold.of_guest(known.changes, self.guest.used.clone());
             self.say(None);
-            ctx.keys.hold(&self.id, hold);
+            // What the holder holds is newer, or is not to be held.
+            if ctx.is_guest() {
+                let hold = hold.of_guest(known.changes, self.guest.used.clone());
+                ctx.keys.hold(&self.id, hold);
+            }
         } else if !known.seal.may_serve(now) {
             self.say(Some(refusal(&known.seal)));
         }

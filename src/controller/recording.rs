@@ -134,7 +134,7 @@ pub fn hold(ctx: &Context, id: &TenantId, entry: &mut Entry, opened: Opened, pro
         && entry.tenant.is_epoch_recorded()
         && let Some(hold) = Hold::new(&stored.record, opened, proof)
     {
-        ctx.keys.hold(id, hold);
+        ctx.keep(id, hold);
     }
 }
 

@@ -52,7 +52,7 @@ pub fn at_hand(ctx: &Context, id: &TenantId) -> Result<Option<Arc<Hold>>, Refuse
         if let Some(veto) = seen.object.veto {
             return Err(vetoed(veto, seen));
         }
-        let hold = found.filter(|hold| fits(hold, seen, ctx.is_holder()));
+        let hold = found.filter(|hold| ctx.looks_after(hold) && fits(hold, seen));
         if let Some(hold) = &hold {
             hold.mark_used(now);
         }
@@ -60,12 +60,10 @@ pub fn at_hand(ctx: &Context, id: &TenantId) -> Result<Option<Arc<Hold>>, Refuse
     })
 }
 
-/// Whether nothing was seen of the object since the proof was begun that makes it void, and somebody
-/// goes on proving: what the holder's checks opened is nothing to one that is the holder no more.
-fn fits(hold: &Hold, seen: &Seen, holder: bool) -> bool {
+/// Whether nothing was seen of the object since the proof was begun that makes it void.
+fn fits(hold: &Hold, seen: &Seen) -> bool {
     let later = |barrier: Moment| hold.proof.boot > barrier.boot;
-    let looked_after = hold.seen.map_or(holder, |changes| changes == seen.changes);
-    seen.barrier.is_none_or(later) && looked_after
+    seen.barrier.is_none_or(later) && hold.seen.is_none_or(|changes| changes == seen.changes)
 }
 
 fn vetoed(veto: Veto, seen: &Seen) -> Refused {
@@ -132,11 +130,26 @@ pub async fn version(
         }
         let opened = opened?;
         // It took a while: what was not sealed then is not sealed now.
-        let still = at_hand(ctx, id)?.filter(|still| still.epoch == hold.epoch);
-        still.map(|_| opened).ok_or(Refused::Unproved(None))
+        still(ctx, id, &hold)?;
+        Ok(opened)
     };
     let opened = timeout(PATIENCE, work).await;
     opened.unwrap_or(Err(Refused::Unproved(None)))
+}
+
+/// Whether keys that were taken a while ago may be used yet.
+pub fn still(ctx: &Context, id: &TenantId, hold: &Hold) -> Result<(), Refused> {
+    let now = at_hand(ctx, id)?.filter(|now| now.epoch == hold.epoch);
+    now.map(drop).ok_or(Refused::Unproved(None))
+}
+
+/// A session says that the tenant was sealed more often than is known here: what was proved before
+/// is worth nothing, and the record tells the rest.
+pub fn sealed_elsewhere(ctx: &Context, id: &TenantId) {
+    if ctx.is_guest() {
+        ctx.keys.wipe(id);
+        ctx.guests.outdate(id);
+    }
 }
 
 async fn open(

@@ -125,11 +125,11 @@ fn following(
 }
 
 /// What forbids the use of a tenant holds at once. The holder's own word comes before its echo.
-fn note(ctx: &Context, object: &Guarded, relisted: bool) {
+pub(super) fn note(ctx: &Context, object: &Guarded, relisted: bool) {
     let id = id_of(object);
     let sighting = sighting::of(object, &ctx.installation);
     let vetoed = sighting.veto.is_some();
-    let guest = !ctx.is_holder();
+    let guest = ctx.is_guest();
     ctx.roster
         .see(id.clone(), sighting, ctx.clock.now(), relisted || guest);
     if vetoed && guest {

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
@@ -17,6 +18,9 @@ use crate::record::keyring::wrapping::Opened;
 /// How often keys whose proof has grown old are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
 
+/// After a longer pause between two looks the process stood still, and no check was made meanwhile.
+const STOOD_STILL: Duration = Duration::from_secs(5);
+
 type Tenants = HashMap<TenantId, Arc<Hold>>;
 
 #[derive(Default)]
@@ -24,6 +28,10 @@ pub struct Held {
     tenants: RwLock<Tenants>,
     /// Something is held that was not.
     changed: Notify,
+    /// When old proofs were looked for last, in milliseconds of the boot clock; zero for never.
+    swept: AtomicU64,
+    /// When the process stood still last, on the same clock.
+    stopped: AtomicU64,
 }
 
 impl fmt::Debug for Held {
@@ -69,11 +77,43 @@ impl Held {
         drop(gone); // outside the lock
     }
 
-    /// Forgets every key whose proof is too old to be relied on.
-    pub fn sweep(&self, now: Moment) {
-        if self.read().values().any(|hold| !hold.holds(now)) {
-            self.write().retain(|_, hold| hold.holds(now));
+    /// Forgets what a guest proved, now; what the holder did is not its to forget.
+    pub fn wipe_guest(&self, tenant: &TenantId) {
+        let mut tenants = self.write();
+        if tenants.get(tenant).is_some_and(|hold| hold.seen.is_some()) {
+            let gone = tenants.remove(tenant);
+            drop(tenants);
+            drop(gone); // outside the lock
         }
+    }
+
+    /// Forgets every key whose proof is too old to be relied on. One from before a stop is relied on until
+    /// it should have been made again: what went wrong meanwhile was no outage.
+    pub fn sweep(&self, now: Moment) {
+        let stopped = self.stood_still(now);
+        if stopped {
+            self.stopped.store(milliseconds(now), Ordering::Relaxed);
+        }
+        let stop = self.stopped.load(Ordering::Relaxed);
+        let kept = |hold: &Hold| {
+            let overdue = hold.is_overdue(now) && milliseconds(hold.proof) < stop;
+            hold.holds(now) && !overdue
+        };
+        if self.read().values().any(|hold| !kept(hold)) {
+            self.write().retain(|_, hold| kept(hold));
+        }
+        self.swept
+            .store(milliseconds(now).max(1), Ordering::Relaxed);
+        if stopped {
+            self.changed.notify_waiters();
+        }
+    }
+
+    /// Whether nobody has looked for old proofs for so long that this process cannot have run.
+    fn stood_still(&self, now: Moment) -> bool {
+        let swept = self.swept.load(Ordering::Relaxed);
+        let since = milliseconds(now).saturating_sub(swept);
+        swept > 0 && u128::from(since) > STOOD_STILL.as_millis()
     }
 
     /// The tenants whose keys are held.
@@ -85,8 +125,12 @@ impl Held {
         self.len() == 0
     }
 
-    /// What is held for `tenant`, on a proof that is still good.
+    /// What is held for `tenant`, on a proof that is still good. Nothing after a stop, until the proofs
+    /// were looked through.
     pub fn get(&self, tenant: &TenantId, now: Moment) -> Option<Arc<Hold>> {
+        if self.stood_still(now) {
+            return None;
+        }
         let hold = self.read().get(tenant).cloned()?;
         hold.holds(now).then_some(hold)
     }
@@ -104,9 +148,11 @@ impl Held {
         Some(fits)
     }
 
-    /// The same keys on the same proof, for what the objects say since.
+    /// The same keys on the same proof of a guest, for what the objects say since.
     pub fn seen(&self, tenant: &TenantId, changes: u64) {
-        if let Some(hold) = self.write().get_mut(tenant) {
+        if let Some(hold) = self.write().get_mut(tenant)
+            && hold.seen.is_some()
+        {
             *hold = Arc::new(hold.as_of(changes));
         }
         self.changed.notify_waiters();
@@ -134,6 +180,10 @@ impl Held {
     pub fn nudge(&self) {
         self.changed.notify_waiters();
     }
+}
+
+fn milliseconds(now: Moment) -> u64 {
+    u64::try_from(now.boot.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Sweeps until the process ends, whatever else stands still; `told` hears how many are held.

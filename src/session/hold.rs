@@ -10,6 +10,9 @@ use crate::record::Record;
 use crate::record::keyring::wrapping::Opened;
 use crate::record::keyring::{KeyId, Keyring, MasterKey, SessionKey};
 
+/// How late a proof may be made.
+const LATE: Duration = Duration::from_secs(5);
+
 /// One master key.
 #[derive(Debug)]
 pub struct Version {
@@ -49,9 +52,25 @@ impl Version {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Terms {
     pub ttl: Duration,
+    /// How often the key is proved.
+    pub interval: Duration,
     pub proof_ttl: Duration,
     /// Not beyond the proof either: the key is a customer's.
     pub within_proof: bool,
+}
+
+impl Terms {
+    /// Of the spec in force.
+    fn of(record: &Record) -> Option<Self> {
+        let spec = &record.applied.as_ref()?.spec;
+        let timing = spec.timing();
+        Some(Self {
+            ttl: spec.session_ttl(),
+            interval: timing.interval,
+            proof_ttl: timing.proof_ttl,
+            within_proof: record.claim.is_some(),
+        })
+    }
 }
 
 /// What the keyring says of a version.
@@ -101,15 +120,11 @@ impl Hold {
     /// What `opened`, the active key of `record`, may be used for; nothing when it is not.
     pub fn new(record: &Record, opened: Opened, proof: Moment) -> Option<Self> {
         let keyring = record.keyring.as_ref()?;
-        let applied = record.applied.as_ref()?;
+        let terms = Terms::of(record)?;
         opened.is_active_of(keyring).then(|| Self {
             tenant_uid: record.tenant_uid.clone(),
             epoch: record.seal_epoch,
-            terms: Terms {
-                ttl: applied.spec.session_ttl(),
-                proof_ttl: applied.spec.timing().proof_ttl,
-                within_proof: record.claim.is_some(),
-            },
+            terms,
             proof,
             seen: None,
             active: Arc::new(opened.into()),
@@ -131,6 +146,11 @@ impl Hold {
 
     pub fn holds(&self, now: Moment) -> bool {
         now.agrees_with(self.proof) && now.since(self.proof) < self.terms.proof_ttl
+    }
+
+    /// Whether the key should have been proved again by now.
+    pub(super) fn is_overdue(&self, now: Moment) -> bool {
+        now.since(self.proof) >= self.terms.interval + LATE
     }
 
     pub fn active(&self) -> &Arc<Version> {
@@ -209,16 +229,18 @@ impl Hold {
         Some((more, version))
     }
 
-    /// The same with the record's word on every version; nothing when the active one is another, or
+    /// The same with the record's word on terms and versions; nothing when the active one is another, or
     /// sessions are of another epoch.
     pub(super) fn settled(&self, record: &Record) -> Option<Self> {
         let keyring = record.keyring.as_ref()?;
+        let terms = Terms::of(record)?;
         let fits = record.tenant_uid == self.tenant_uid
             && record.seal_epoch == self.epoch
             && self.active.opened.is_active_of(keyring);
         fits.then(|| {
             let mut settled = Self {
                 keyring: standings(keyring),
+                terms,
                 ..self.clone()
             };
             let live: Vec<_> = settled.retired.drain(..).collect();

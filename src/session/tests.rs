@@ -112,6 +112,49 @@ fn a_key_is_gone_when_its_proof_is_too_old_on_either_clock_or_the_clocks_disagre
 }
 
 #[test]
+fn a_process_that_stood_still_serves_nothing_that_should_have_been_proved_meanwhile() {
+    for (last, wakes, kept) in [
+        (20, 60, false),
+        (20, 25, true),
+        (38, 44, true),
+        (30, 45, false),
+    ] {
+        let (held, (one, record, ..)) = (Held::default(), rotated());
+        held.hold(&id(), hold(&record, &one, at(10, 10)));
+        held.sweep(at(last, last));
+        let now = at(wakes, wakes);
+        let stopped = wakes - last > 5;
+        assert_eq!(held.get(&id(), now).is_none(), stopped, "{last} {wakes}");
+        held.sweep(now);
+        assert_eq!(held.get(&id(), now).is_some(), kept, "{last} {wakes}");
+        for second in wakes..=46 {
+            held.sweep(at(second, second));
+        }
+        let still = held.get(&id(), at(46, 46)).is_some();
+        assert_eq!(still, kept && !stopped, "{last} {wakes}");
+    }
+    // Late for another reason: nobody had an answer, and the proof is still good.
+    let (held, (one, record, ..)) = (Held::default(), rotated());
+    held.hold(&id(), hold(&record, &one, at(10, 10)));
+    for second in 10..69 {
+        held.sweep(at(second, second));
+        assert!(held.get(&id(), at(second, second)).is_some(), "{second}");
+    }
+}
+
+#[test]
+fn a_shorter_ttl_holds_for_the_proof_there_is() {
+    let (held, (one, record, ..)) = (Held::default(), rotated());
+    let mut before = record.clone();
+    let timing = &mut before.applied.as_mut().expect("applied").spec.verify;
+    timing.as_mut().expect("verify").proof_ttl = Some("5m".to_owned());
+    held.hold(&id(), hold(&before, &one, at(10, 10)));
+    assert!(held.get(&id(), at(80, 80)).is_some());
+    assert_eq!(held.settle(&id(), &record), Some(true));
+    assert!(held.get(&id(), at(80, 80)).is_none());
+}
+
+#[test]
 fn wiping_leaves_nothing() {
     let (held, (one, record, ..)) = (Held::default(), rotated());
     held.hold(&id(), hold(&record, &one, at(10, 10)));

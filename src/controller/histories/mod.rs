@@ -7,6 +7,7 @@ mod event;
 mod ledger;
 mod play;
 mod process;
+mod replicas;
 mod store;
 mod world;
 

@@ -86,7 +86,7 @@ pub struct Process {
     marks: Marks,
     ownership: watch::Sender<Ownership>,
     _policy: watch::Sender<Arc<Policy>>,
-    _held: watch::Sender<bool>,
+    shard: watch::Sender<bool>,
 }
 
 impl Process {
@@ -147,7 +147,7 @@ impl Process {
             marks: Marks::default(),
             ownership: own,
             _policy: policies,
-            _held: shard,
+            shard,
         }
     }
 
@@ -167,6 +167,24 @@ impl Process {
             self.ownership.send_replace(Ownership::Holder { until });
             self.next = now.boot;
         }
+    }
+
+    /// It sees that another replica is the holder.
+    pub fn follow(&mut self) {
+        self.ownership.send_replace(Ownership::Follower);
+        self.shard.send_replace(false);
+        self.ctx.forget_all();
+        self.marks = Marks::default();
+    }
+
+    /// It has the shard, and begins to verify.
+    pub async fn lead(&mut self) {
+        let now = self.clock.now();
+        let until = now.after(FOR_EVER);
+        self.ownership.send_replace(Ownership::Holder { until });
+        self.ctx.learn_claims().await.expect("the store answers");
+        self.shard.send_replace(true);
+        self.next = now.boot;
     }
 
     /// Whether an answer came since it looked last.

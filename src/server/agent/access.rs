@@ -102,6 +102,7 @@ impl Agent {
         let claims = session.verify(version.session_key(&hold.tenant_uid), &expected)?;
         if claims.epoch > hold.epoch {
             // Another replica knows of a seal that this one has not seen yet.
+            serving::sealed_elsewhere(&self.ctx, &tenant);
             return Err(Error::of_tenant(&tenant, &Refused::Unproved(None)));
         }
         Ok(Admitted {
@@ -120,6 +121,12 @@ impl Agent {
             self.limits.take(tenant, caller, Call::Data(more))?;
         }
         Ok(())
+    }
+
+    /// Whether what was admitted may go on: a call of many parts may outlast its proof.
+    pub(super) fn still(&self, admitted: &Admitted) -> Result<(), Error> {
+        serving::still(&self.ctx, &admitted.tenant, &admitted.hold)
+            .map_err(|refused| Error::of_tenant(&admitted.tenant, &refused))
     }
 
     pub(super) async fn hold(&self, tenant: &TenantId) -> Result<Arc<Hold>, Error> {

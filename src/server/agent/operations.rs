@@ -96,6 +96,7 @@ impl Agent {
         let admitted = self.admit(visitor).await?;
         let mut items = Vec::with_capacity(request.items.len());
         for item in &request.items {
+            self.still(&admitted)?;
             items.push(match self.again(&admitted, item).await {
                 Ok(done) => Rewrapped::Done(done),
                 // What is wrong with one item is no reason to refuse the others.

@@ -1,0 +1,334 @@
+//! Random histories of one tenant on two replicas, a holder and one that proves on demand, as they
+//! serve it: over the model's cloud, store and clocks, with a watch that may be late or lose what was in
+//! between. Whatever comes in which order, keys are given only on a fresh proof of the replica's own
+//! that was begun after every seal it has seen.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use kube::core::DeserializeGuard;
+
+use super::clock::{Dice, Hands, seed_jitter};
+use super::cloud::{Cloud, KEYS, Mood};
+use super::process::{INSTALLATION, NAMESPACE, Process, tenant};
+use super::store::{Fault, Store};
+use crate::api::{ProviderKind, TenantKms, TenantKmsSpec, VerifySpec};
+use crate::clock::{Clock, Moment};
+use crate::controller::context::lock;
+use crate::controller::{report, serving, sighting, watch};
+
+const HISTORIES: u64 = 1_500;
+const INTERVAL: Duration = Duration::from_secs(10);
+const PROOF_TTL: Duration = Duration::from_mins(1);
+/// How long after an interval a no may be unheard.
+const LATE: Duration = Duration::from_secs(5);
+const SECOND: Duration = Duration::from_secs(1);
+
+#[derive(Clone, Copy, Debug)]
+enum Event {
+    Passes(u64),
+    /// Only the clocks go on: the machine slept.
+    Sleeps(u64),
+    Sets(i64),
+    Feels(Mood),
+    Turns,
+    /// The status and the record are not written.
+    Unwritable(bool),
+    Unreadable(bool),
+    /// A replica sees what it has not seen yet, each or only what is there now.
+    Sees(usize, bool),
+    Suspends(bool),
+    Created,
+    TakesOver,
+    /// A caller at a replica.
+    Asks(usize),
+}
+
+impl Event {
+    fn drawn(dice: &mut Dice) -> Self {
+        let replica = dice.pick(&[0, 1]);
+        match dice.below(20) {
+            0..4 => Self::Passes(1 + dice.below(20)),
+            4 => Self::Sleeps(6 + dice.below(45)),
+            5 => Self::Sets(dice.pick(&[-400, -7, 7, 400])),
+            6..9 => Self::Feels(dice.pick(&[Mood::Denies, Mood::Works, Mood::Hangs, Mood::Fails])),
+            9 => Self::Turns,
+            10 => Self::Unwritable(dice.below(2) == 0),
+            11 => Self::Unreadable(dice.below(3) == 0),
+            12..15 => Self::Sees(replica, dice.below(2) == 0),
+            15 => Self::Suspends(dice.below(3) == 0),
+            16 if dice.below(3) == 0 => Self::Created,
+            16 | 17 => Self::TakesOver,
+            _ => Self::Asks(replica),
+        }
+    }
+}
+
+/// What a replica has been shown, and what must not be forgotten of it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Shown {
+    versions: usize,
+    /// The seal epoch on record when the newest of them was written.
+    epoch: u64,
+    /// Whether it was forbidden then, and since when at the latest.
+    vetoed: bool,
+    veto: Option<Moment>,
+}
+
+struct Town {
+    clock: Arc<Hands>,
+    cloud: Arc<Cloud>,
+    store: Arc<Store>,
+    /// The holder is where `holder` says.
+    processes: [Process; 2],
+    holder: usize,
+    shown: [Shown; 2],
+    /// Every state of the object, with the epoch on record then.
+    objects: Vec<(TenantKms, u64)>,
+    writable: bool,
+    names: u64,
+    /// Since when the customer says no.
+    denied: Option<Moment>,
+    served: usize,
+}
+
+impl Town {
+    async fn new(seed: u64) -> Self {
+        seed_jitter(seed);
+        let clock = Arc::new(Hands::new());
+        let cloud = Cloud::new(clock.clone(), true);
+        let store = Store::new(cloud.clone());
+        let uid = Arc::new(Mutex::new("namespace-0".to_owned()));
+        let start = async || Process::start(&clock, &cloud, &store, &uid).await;
+        let processes = [start().await, start().await];
+        let mut town = Self {
+            clock,
+            cloud,
+            store,
+            processes,
+            holder: 0,
+            shown: [Shown::default(); 2],
+            objects: Vec::new(),
+            writable: true,
+            names: 0,
+            denied: None,
+            served: 0,
+        };
+        town.processes[1].follow();
+        town.create();
+        town.pass(3).await;
+        town.see(0, false);
+        town.see(1, false);
+        town
+    }
+
+    fn object(&self) -> TenantKms {
+        self.objects.last().expect("one").0.clone()
+    }
+
+    fn put(&mut self, object: TenantKms) {
+        let epoch = self.store.record().map_or(0, |record| record.seal_epoch);
+        self.objects.push((object, epoch));
+    }
+
+    fn create(&mut self) {
+        let mut spec = TenantKmsSpec::new(ProviderKind::Azure, KEYS[0]);
+        spec.verify = Some(VerifySpec {
+            interval: Some(format!("{}s", INTERVAL.as_secs())),
+            proof_ttl: Some(format!("{}s", PROOF_TTL.as_secs())),
+            ..VerifySpec::default()
+        });
+        self.names += 1;
+        let mut object = TenantKms::new("acme", spec);
+        object.metadata.namespace = Some(NAMESPACE.to_owned());
+        object.metadata.uid = Some(format!("object-{}", self.names));
+        object.metadata.generation = Some(1);
+        let ours = "tenantkms.dev/installation".to_owned();
+        object.metadata.annotations = Some([(ours, INSTALLATION.to_owned())].into());
+        self.put(object);
+    }
+
+    /// The watch of a replica brings what is new, or only what is there now.
+    fn see(&mut self, replica: usize, relisted: bool) {
+        let ctx = &self.processes[replica].ctx;
+        let shown = &mut self.shown[replica];
+        let from = if relisted {
+            self.objects.len() - 1
+        } else {
+            shown.versions
+        };
+        for (object, epoch) in &self.objects[from..] {
+            let guarded = DeserializeGuard(Ok(object.clone()));
+            let vetoed = sighting::of(&guarded, INSTALLATION).veto.is_some();
+            if vetoed && !shown.vetoed {
+                shown.veto = Some(self.clock.now());
+            }
+            shown.vetoed = vetoed;
+            watch::note(ctx, &guarded, relisted);
+            shown.epoch = *epoch;
+        }
+        shown.versions = self.objects.len();
+    }
+
+    async fn tasks(&self) {
+        for _ in 0..8 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Everybody does what is ready; the holder writes what there is to tell.
+    async fn work(&mut self) {
+        self.tasks().await;
+        let object = self.object();
+        let now = self.clock.now();
+        let holder = &mut self.processes[self.holder];
+        if holder.is_woken() || holder.next <= now.boot {
+            holder.work(&object).await.expect("no crash");
+        }
+        let entry = lock(&holder.ctx.tenants).get(&tenant()).cloned();
+        if let Some(entry) = entry
+            && self.writable
+        {
+            let mut entry = entry.try_lock().expect("nobody works");
+            let known = entry
+                .tenant
+                .reported
+                .clone()
+                .or_else(|| object.status.clone());
+            if entry.tenant.may_report(object.status.as_ref()) {
+                let status = report::report(&entry.tenant.view(now), known.as_ref());
+                entry.tenant.told(status.clone());
+                if object.status.as_ref() != Some(&status) {
+                    let status = Some(status);
+                    self.put(TenantKms { status, ..object });
+                }
+            }
+        }
+        self.tasks().await;
+    }
+
+    async fn pass(&mut self, seconds: u64) {
+        for _ in 0..seconds {
+            self.clock.pass(SECOND);
+            tokio::time::advance(SECOND).await;
+            for process in &self.processes {
+                process.ctx.keys.sweep(self.clock.now());
+            }
+            self.work().await;
+            self.check();
+        }
+    }
+
+    async fn play(&mut self, event: Event) {
+        match event {
+            Event::Passes(seconds) => self.pass(seconds).await,
+            Event::Sleeps(seconds) => {
+                self.clock.pass(Duration::from_secs(seconds));
+                self.check(); // before anybody has looked
+                self.pass(1).await;
+            }
+            Event::Sets(seconds) => self.clock.set(seconds),
+            Event::Feels(mood) => {
+                self.cloud.set_mood(0, mood);
+                let denied = (mood == Mood::Denies).then(|| self.clock.now());
+                self.denied = denied.map(|now| self.denied.unwrap_or(now));
+            }
+            Event::Turns => self.cloud.turn(0),
+            Event::Unwritable(down) => {
+                self.writable = !down;
+                self.store.set_fault(down.then_some((0, Fault::Outage)));
+            }
+            Event::Unreadable(down) => self.store.set_reads_fail(down),
+            Event::Sees(replica, relisted) => self.see(replica, relisted),
+            Event::Suspends(suspend) => {
+                let mut object = self.object();
+                if object.spec.is_suspended() != suspend {
+                    object.spec.suspend = Some(suspend);
+                    object.metadata.generation = object.metadata.generation.map(|one| one + 1);
+                    self.put(object);
+                    self.processes[self.holder].next = self.clock.now().boot;
+                }
+            }
+            Event::Created => {
+                self.create();
+                self.processes[self.holder].next = self.clock.now().boot;
+            }
+            Event::TakesOver => {
+                self.processes[self.holder].follow();
+                self.holder = 1 - self.holder;
+                self.processes[self.holder].lead().await;
+            }
+            Event::Asks(replica) => {
+                let ctx = self.processes[replica].ctx.clone();
+                tokio::spawn(async move { serving::hold(&ctx, &tenant()).await.is_ok() });
+            }
+        }
+        self.work().await;
+        self.check();
+    }
+
+    fn check(&mut self) {
+        let now = self.clock.now();
+        for (process, shown) in self.processes.iter().zip(&self.shown) {
+            let Ok(Some(hold)) = serving::at_hand(&process.ctx, &tenant()) else {
+                continue;
+            };
+            self.served += 1;
+            let age = now.since(hold.proof);
+            assert!(age < PROOF_TTL, "served on a proof of {age:?}");
+            let key = hold.active().id().to_string();
+            let ledger = self.store.ledger();
+            let bytes = ledger.bytes(&key).expect("served and never recorded");
+            let yes = self.cloud.yes(bytes).expect("served and never opened");
+            assert!(yes.boot >= hold.proof.boot, "a proof that nobody gave");
+            let unheard = self.denied.map(|at| now.boot.saturating_sub(at.boot));
+            let most = INTERVAL + LATE + SECOND;
+            assert!(
+                unheard.is_none_or(|unheard| unheard <= most),
+                "{unheard:?} after the no"
+            );
+            let veto = shown.veto.is_none_or(|veto| hold.proof.boot > veto.boot);
+            assert!(veto, "on a proof from before a seal it has seen");
+            assert!(
+                hold.epoch >= shown.epoch,
+                "of an epoch before the one it has seen"
+            );
+            assert!(!process.is_sealed(), "sealed by itself");
+        }
+    }
+}
+
+fn played(seed: u64) -> usize {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        let mut dice = Dice::new(seed);
+        let mut town = Town::new(seed).await;
+        for _ in 0..30 {
+            town.play(Event::drawn(&mut dice)).await;
+        }
+        town.served
+    })
+}
+
+#[test]
+fn whatever_comes_in_which_order_no_replica_serves_without_a_fresh_proof_of_its_own() {
+    let one = std::env::var("TENANT_KMS_HISTORY").ok();
+    if let Some(seed) = one.and_then(|seed| seed.parse().ok()) {
+        let mut dice = Dice::new(seed);
+        let events: Vec<_> = (0..30).map(|_| Event::drawn(&mut dice)).collect();
+        eprintln!("{events:?}");
+        played(seed);
+        return;
+    }
+    let mut served = 0;
+    for seed in 0..HISTORIES {
+        let outcome = std::panic::catch_unwind(|| played(seed));
+        served += outcome.unwrap_or_else(|_| panic!("the history of seed {seed} fails"));
+    }
+    let often = usize::try_from(HISTORIES * 10).expect("few");
+    assert!(served > often, "keys were given only {served} times");
+}
