@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
+use super::patient::Patient;
 use crate::random;
 
 /// For a TLS handshake.
@@ -103,7 +104,7 @@ async fn serve(
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(bounds.head)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(Patient::new(stream)), service);
     let mut serving = pin!(serving);
     // Not all at once: those of one rollout began together.
     let age = bounds.age.mul_f64(0.75 + 0.5 * random::fraction());

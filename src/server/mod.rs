@@ -4,5 +4,6 @@ pub mod agent;
 pub mod health;
 mod listen;
 pub mod metrics;
+mod patient;
 pub mod reviews;
 pub mod tls;

@@ -6,6 +6,7 @@ mod errors;
 mod programs;
 mod replicas;
 mod sessions;
+mod unread;
 
 use std::time::Duration;
 

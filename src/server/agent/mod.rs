@@ -162,20 +162,22 @@ impl Agent {
         // Nobody unknown gets a body read.
         let caller = self.caller(headers).await?;
         if operation == Operation::Session {
-            let (bytes, _room) = self.body(operation, headers, body).await?;
-            return json(&self.session(caller, &bytes).await?);
+            let (bytes, room) = self.body(operation, headers, body).await?;
+            return json(&self.session(caller, &bytes).await?, room);
         }
         let rights: &[Right] = match operation {
             Operation::DataKey => &[Right::Session, Right::DataKey],
             _ => &[Right::Session],
         };
         let visitor = self.visitor(headers, caller, rights).await?;
-        let (bytes, _room) = self.body(operation, headers, body).await?;
+        let (bytes, room) = self.body(operation, headers, body).await?;
         match operation {
-            Operation::Encrypt => json(&self.encrypt(visitor, &bytes).await?),
-            Operation::Decrypt => json(&self.decrypt(visitor, &bytes).await?),
-            Operation::DataKey => json(&self.data_key(visitor, &bytes).await?),
-            Operation::Rewrap | Operation::Session => json(&self.rewrap(visitor, &bytes).await?),
+            Operation::Encrypt => json(&self.encrypt(visitor, &bytes).await?, room),
+            Operation::Decrypt => json(&self.decrypt(visitor, &bytes).await?, room),
+            Operation::DataKey => json(&self.data_key(visitor, &bytes).await?, room),
+            Operation::Rewrap | Operation::Session => {
+                json(&self.rewrap(visitor, &bytes).await?, room)
+            }
         }
     }
 
@@ -231,10 +233,23 @@ fn is_json(headers: &HeaderMap) -> Result<(), Error> {
     ))
 }
 
+/// An answer keeps the room of its request until the last byte of it is sent.
+struct Sent {
+    bytes: Vec<u8>,
+    _room: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Sent {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
 /// Written into one buffer that is zeroized when it is freed, as all memory is.
-fn json(answer: &impl Serialize) -> Result<Response, Error> {
+fn json(answer: &impl Serialize, room: OwnedSemaphorePermit) -> Result<Response, Error> {
     let bytes = serde_json::to_vec(answer).map_err(|_| Error::busy())?;
-    let mut response = Response::new(Body::from(bytes));
+    let sent = Bytes::from_owner(Sent { bytes, _room: room });
+    let mut response = Response::new(Body::from(sent));
     let headers = response.headers_mut();
     let json = HeaderValue::from_static("application/json");
     headers.insert(header::CONTENT_TYPE, json);
