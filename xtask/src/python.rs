@@ -30,6 +30,7 @@ pub fn check(folder: &Path, long: bool) -> Result<()> {
             .env(variable, programs.join(program))
             .env("TMPDIR", folder)
             .env("PYTHONDONTWRITEBYTECODE", "1")
+            .env("HYPOTHESIS_STORAGE_DIRECTORY", folder.join("hypothesis"))
             .env("MANY_EXAMPLES", if long { "1" } else { "" });
         step::run(what, pytest)
     };
