@@ -23,7 +23,7 @@ from schemathesis.config import SchemathesisConfig
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
 LONG = bool(os.environ.get("MANY_EXAMPLES"))
-EXAMPLES = 1000 if LONG else 60
+EXAMPLES = 500 if LONG else 60
 # Nobody has allowed it this key.
 MANIFEST = """
 apiVersion: tenantkms.dev/v1alpha1
