@@ -8,6 +8,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
+use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tracing::info;
@@ -53,7 +54,8 @@ pub async fn run(
             syncing,
             agent,
         });
-    listen::run(listener, None, routes, BOUNDS, stop).await;
+    let service = TowerToHyperService::new(routes);
+    listen::run(listener, None, service, BOUNDS, stop).await;
     Ok(())
 }
 

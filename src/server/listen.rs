@@ -1,14 +1,17 @@
 //! Listening: bounds on connections, on the time that each may take, and an orderly end. What is served
 //! is decided elsewhere.
 
+use std::convert::Infallible;
+use std::error::Error;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
+use http::{Request, Response};
+use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
+use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
@@ -35,14 +38,45 @@ pub struct Bounds {
     pub age: Duration,
 }
 
+/// What answers the requests of a connection; it has an answer to everything.
+pub trait Serves<B>:
+    Service<Request<Incoming>, Response = Response<B>, Error = Infallible, Future: Send>
+    + Clone
+    + Send
+    + 'static
+{
+}
+
+impl<B, S> Serves<B> for S where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + 'static
+{
+}
+
+/// The body of its answers.
+pub trait Answers:
+    Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static
+{
+}
+
+impl<B> Answers for B where
+    B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static
+{
+}
+
 /// Serves until `stop` says so; what is under way then is still answered.
-pub async fn run(
+pub async fn run<S, B>(
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
-    routes: Router,
+    service: S,
     bounds: Bounds,
     mut stop: watch::Receiver<bool>,
-) {
+) where
+    S: Serves<B>,
+    B: Answers,
+{
     let room = Arc::new(Semaphore::new(bounds.connections));
     let mut connections = JoinSet::new();
     loop {
@@ -60,10 +94,10 @@ pub async fn run(
             sleep(Duration::from_millis(100)).await;
             continue;
         };
-        let (routes, tls, stop) = (routes.clone(), tls.clone(), stop.clone());
+        let (service, tls, stop) = (service.clone(), tls.clone(), stop.clone());
         connections.spawn(async move {
             let _place = place;
-            connection(stream, tls, routes, bounds, stop).await;
+            connection(stream, tls, service, bounds, stop).await;
         });
     }
     drop(listener);
@@ -75,32 +109,31 @@ pub async fn run(
 }
 
 /// Whatever ends a connection ends only that.
-async fn connection(
+async fn connection<B: Answers>(
     stream: TcpStream,
     tls: Option<TlsAcceptor>,
-    routes: Router,
+    service: impl Serves<B>,
     bounds: Bounds,
     stop: watch::Receiver<bool>,
 ) {
     // An answer is one small write; not set, it may be late by 40 ms.
     let _ = stream.set_nodelay(true);
     match tls {
-        None => serve(stream, routes, bounds, stop).await,
+        None => serve(stream, service, bounds, stop).await,
         Some(tls) => {
             if let Ok(Ok(stream)) = timeout(HANDSHAKE, tls.accept(stream)).await {
-                serve(stream, routes, bounds, stop).await;
+                serve(stream, service, bounds, stop).await;
             }
         }
     }
 }
 
-async fn serve(
+async fn serve<B: Answers>(
     stream: impl AsyncRead + AsyncWrite + Unpin,
-    routes: Router,
+    service: impl Serves<B>,
     bounds: Bounds,
     mut stop: watch::Receiver<bool>,
 ) {
-    let service = TowerToHyperService::new(routes);
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(bounds.head)

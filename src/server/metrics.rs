@@ -20,6 +20,7 @@ use crate::controller::outcome::Outcome;
 use crate::provider::TenantId;
 use crate::seal::{Seal, Transition};
 use crate::server::agent::Operation;
+use crate::server::agent::error::Kind;
 
 use agent::Agent;
 pub use attempts::AttemptTimer;
@@ -158,8 +159,8 @@ impl Metrics {
         }
     }
 
-    pub fn agent_request(&self, operation: Operation, outcome: &str, took: Duration) {
-        self.agent.request(operation, outcome, took);
+    pub fn agent_request(&self, operation: Operation, refused: Option<Kind>, took: Duration) {
+        self.agent.request(operation, refused, took);
     }
 
     pub fn set_keys(&self, held: usize, guests: usize) {
@@ -203,7 +204,7 @@ mod tests {
             .ended(Some(&unreachable));
         metrics.reconciled(Outcome::Steady, Duration::ZERO);
         metrics.transition(Transition::Sealed(Cause::Outage), Some(Reason::Unreachable));
-        metrics.agent_request(Operation::Encrypt, "ok", Duration::ZERO);
+        metrics.agent_request(Operation::Encrypt, None, Duration::ZERO);
         let id = TenantId::new("tenants", "acme");
         let labels = [id.namespace.as_str(), id.name.as_str()];
         metrics.proof.with_label_values(&labels).set(1.0);

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::{HeaderMap, header};
+use http::{HeaderMap, header};
 
 use super::Agent;
 use super::error::{Error, Kind};

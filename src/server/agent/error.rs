@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::limits::Exceeded;
+use super::{Answer, json_answer};
 use crate::api::Reason;
 use crate::provider::TenantId;
 use crate::server::reviews::Refusal;
@@ -174,6 +174,23 @@ impl Error {
         }
     }
 
+    pub fn answer(self) -> Answer {
+        let (kind, retry_after) = (self.kind, self.retry_after);
+        // Two texts are written as JSON whatever is in them.
+        let body = serde_json::to_vec(&self.body()).unwrap_or_default();
+        let mut answer = json_answer(kind.status(), body);
+        let headers = answer.headers_mut();
+        if kind == Kind::Unauthenticated {
+            let scheme = HeaderValue::from_static("Bearer");
+            headers.insert(header::WWW_AUTHENTICATE, scheme);
+        }
+        if let Some(after) = retry_after {
+            let seconds = after.as_secs_f64().ceil().max(1.0);
+            headers.insert(header::RETRY_AFTER, seconds_of(seconds));
+        }
+        answer
+    }
+
     /// Why a tenant's keys are not given out.
     pub fn of_tenant(tenant: &TenantId, refused: &Refused) -> Self {
         let TenantId { namespace, name } = tenant;
@@ -263,24 +280,6 @@ impl From<token::Refused> for Error {
             _ => Kind::SessionInvalid,
         };
         Self::new(kind, refused.to_string())
-    }
-}
-
-impl IntoResponse for Error {
-    fn into_response(self) -> Response {
-        let (kind, retry_after) = (self.kind, self.retry_after);
-        let mut response = (kind.status(), axum::Json(self.body())).into_response();
-        let headers = response.headers_mut();
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if kind == Kind::Unauthenticated {
-            let scheme = HeaderValue::from_static("Bearer");
-            headers.insert(header::WWW_AUTHENTICATE, scheme);
-        }
-        if let Some(after) = retry_after {
-            let seconds = after.as_secs_f64().ceil().max(1.0);
-            headers.insert(header::RETRY_AFTER, seconds_of(seconds));
-        }
-        response
     }
 }
 

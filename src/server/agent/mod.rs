@@ -11,13 +11,10 @@ pub mod start;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::Router;
-use axum::body::{Body, Bytes};
-use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, header};
-use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
 use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
@@ -60,6 +57,10 @@ impl Operation {
         Self::Rewrap,
     ];
 
+    fn of(path: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|one| one.path() == path)
+    }
+
     pub const fn path(self) -> &'static str {
         match self {
             Self::Session => "/agent/v1/session",
@@ -89,6 +90,9 @@ impl Operation {
     }
 }
 
+/// Whole, before its first byte is sent.
+pub type Answer = Response<Full<Bytes>>;
+
 pub struct Agent {
     ctx: Arc<Context>,
     reviews: Reviews,
@@ -114,27 +118,26 @@ impl Agent {
         }
     }
 
-    pub fn router(self: Arc<Self>) -> Router {
-        let mut router = Router::new().route(openapi::PATH, get(openapi::serve));
-        for operation in Operation::ALL {
-            let answer = move |State(agent): State<Arc<Self>>, request: Request| async move {
-                agent.answer(operation, request).await
+    /// Answers whatever comes over a connection.
+    pub async fn answer(&self, request: Request<Incoming>) -> Answer {
+        let (method, path) = (request.method(), request.uri().path());
+        if path == openapi::PATH {
+            return match *method {
+                Method::GET | Method::HEAD => openapi::serve(),
+                _ => not_allowed("GET"),
             };
-            router = router.route(operation.path(), post(answer));
         }
-        router
-            .method_not_allowed_fallback(|| async {
-                let message = "This path does not take that method: see the header Allow.";
-                Error::new(Kind::MethodNotAllowed, message)
-            })
-            .fallback(|| async {
+        match Operation::of(path) {
+            Some(operation) if method == Method::POST => self.operate(operation, request).await,
+            Some(_) => not_allowed("POST"),
+            None => {
                 let message = "There is nothing at this path; see GET /agent/v1/openapi.json.";
-                Error::new(Kind::NotFound, message)
-            })
-            .with_state(self)
+                Error::new(Kind::NotFound, message).answer()
+            }
+        }
     }
 
-    async fn answer(&self, operation: Operation, request: Request) -> Response {
+    async fn operate(&self, operation: Operation, request: Request<Incoming>) -> Answer {
         let started = Instant::now();
         let (parts, body) = request.into_parts();
         let mut body = Limited::new(body, MOST_DRAINED);
@@ -144,20 +147,18 @@ impl Agent {
             // Who still sends would find the connection broken, and never see why.
             let _ = timeout(DRAIN, drain(&mut body)).await;
         }
-        let outcome = served
-            .as_ref()
-            .map_or_else(|error| error.kind.name(), |_| "ok");
+        let refused = served.as_ref().err().map(|error| error.kind);
         self.metrics
-            .agent_request(operation, outcome, started.elapsed());
-        served.unwrap_or_else(IntoResponse::into_response)
+            .agent_request(operation, refused, started.elapsed());
+        served.unwrap_or_else(Error::answer)
     }
 
     async fn serve(
         &self,
         operation: Operation,
         headers: &HeaderMap,
-        body: &mut Limited<Body>,
-    ) -> Result<Response, Error> {
+        body: &mut Limited<Incoming>,
+    ) -> Result<Answer, Error> {
         is_json(headers)?;
         // Nobody unknown gets a body read.
         let caller = self.caller(headers).await?;
@@ -186,7 +187,7 @@ impl Agent {
         &self,
         operation: Operation,
         headers: &HeaderMap,
-        body: &mut Limited<Body>,
+        body: &mut Limited<Incoming>,
     ) -> Result<(Bytes, OwnedSemaphorePermit), Error> {
         let most = operation.most();
         let too_large = || {
@@ -216,7 +217,7 @@ impl Agent {
     }
 }
 
-async fn drain(body: &mut Limited<Body>) {
+async fn drain(body: &mut Limited<Incoming>) {
     while let Some(Ok(_)) = body.frame().await {}
 }
 
@@ -233,6 +234,14 @@ fn is_json(headers: &HeaderMap) -> Result<(), Error> {
     ))
 }
 
+fn not_allowed(allowed: &'static str) -> Answer {
+    let message = "This path does not take that method: see the header Allow.";
+    let mut answer = Error::new(Kind::MethodNotAllowed, message).answer();
+    let allowed = HeaderValue::from_static(allowed);
+    answer.headers_mut().insert(header::ALLOW, allowed);
+    answer
+}
+
 /// An answer keeps the room of its request until the last byte of it is sent.
 struct Sent {
     bytes: Vec<u8>,
@@ -246,13 +255,18 @@ impl AsRef<[u8]> for Sent {
 }
 
 /// Written into one buffer that is zeroized when it is freed, as all memory is.
-fn json(answer: &impl Serialize, room: OwnedSemaphorePermit) -> Result<Response, Error> {
+fn json(answer: &impl Serialize, room: OwnedSemaphorePermit) -> Result<Answer, Error> {
     let bytes = serde_json::to_vec(answer).map_err(|_| Error::busy())?;
     let sent = Bytes::from_owner(Sent { bytes, _room: room });
-    let mut response = Response::new(Body::from(sent));
-    let headers = response.headers_mut();
+    Ok(json_answer(StatusCode::OK, sent))
+}
+
+fn json_answer(status: StatusCode, body: impl Into<Bytes>) -> Answer {
+    let mut answer = Response::new(Full::new(body.into()));
+    *answer.status_mut() = status;
+    let headers = answer.headers_mut();
     let json = HeaderValue::from_static("application/json");
     headers.insert(header::CONTENT_TYPE, json);
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Ok(response)
+    answer
 }

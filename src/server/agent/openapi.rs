@@ -1,17 +1,18 @@
 //! The OpenAPI document, made from the types that are served and kept in docs/openapi.json.
 
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use std::sync::LazyLock;
+
+use http::StatusCode;
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
-use super::Operation;
 use super::body::{
     Ciphertext, DataKey, DataKeyRequest, DecryptRequest, EncryptRequest, Plaintext, RewrapAnswer,
     RewrapRequest, SessionAnswer, SessionRequest,
 };
 use super::error::{ErrorBody, Kind};
+use super::{Answer, Operation, json_answer};
 
 pub const PATH: &str = "/agent/v1/openapi.json";
 
@@ -257,8 +258,10 @@ pub fn text() -> String {
     text
 }
 
-pub async fn serve() -> Response {
-    ([(header::CONTENT_TYPE, "application/json")], text()).into_response()
+/// Written once, for it is asked for without credentials.
+pub fn serve() -> Answer {
+    static TEXT: LazyLock<String> = LazyLock::new(text);
+    json_answer(StatusCode::OK, TEXT.as_str())
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::service::service_fn;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
@@ -82,9 +83,13 @@ impl Listening {
     /// Until `stop` says so.
     pub async fn serve(self) {
         let acceptor = TlsAcceptor::from(self.certificates.config());
-        let routes = self.agent.router();
+        let agent = self.agent;
+        let service = service_fn(move |request| {
+            let agent = agent.clone();
+            async move { Ok(agent.answer(request).await) }
+        });
         tokio::select! {
-            () = listen::run(self.listener, Some(acceptor), routes, BOUNDS, self.stop) => {}
+            () = listen::run(self.listener, Some(acceptor), service, BOUNDS, self.stop) => {}
             () = measure(self.certificates, self.metrics) => {}
         }
     }
