@@ -12,13 +12,17 @@ use zeroizing_alloc::ZeroAlloc;
 #[global_allocator]
 static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 
+const MOST_WORKERS: usize = 2;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     // Chosen once for the whole process, before anything speaks TLS. An error means that it was
     // chosen already, which is as good.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    // On a single core a second worker does nothing but take turns with the first.
+    let cores = std::thread::available_parallelism().map_or(MOST_WORKERS, usize::from);
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+        .worker_threads(cores.min(MOST_WORKERS))
         .enable_all()
         .build();
     match runtime {
