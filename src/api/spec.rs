@@ -37,13 +37,13 @@ pub struct TenantKmsSpec {
     pub kms_key_ref: String,
     /// Which identity reaches the key in Azure. Absent means the operator's own.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub azure: Option<AzureSpec>,
+    pub azure: Option<Box<AzureSpec>>,
     /// Which role reaches the key in AWS. Absent means the operator's own identity.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub aws: Option<AwsSpec>,
+    pub aws: Option<Box<AwsSpec>>,
     /// Which service account reaches the key in GCP. Absent means the operator's own.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub gcp: Option<GcpSpec>,
+    pub gcp: Option<Box<GcpSpec>>,
     /// How often the key is proved, and how long a proof may be relied on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verify: Option<VerifySpec>,

@@ -45,9 +45,9 @@ impl OpenAttempts {
     }
 }
 
-/// Room for one open attempt.
+/// Room for one open attempt. Most tenants have none most of the time.
 #[derive(Debug)]
-pub struct Slot<T, S>(Option<Open<T, S>>);
+pub struct Slot<T, S>(Option<Box<Open<T, S>>>);
 
 #[derive(Debug)]
 struct Open<T, S> {
@@ -213,7 +213,7 @@ impl Launch<'_> {
                 let _ = waker.send(wake).await; // closed only at shutdown
             }
         });
-        *slot = Slot(Some(Open { what, answer, task }));
+        *slot = Slot(Some(Box::new(Open { what, answer, task })));
     }
 }
 

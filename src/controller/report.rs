@@ -253,8 +253,8 @@ pub fn report(view: &View<'_>, reported: Option<&TenantKmsStatus>) -> TenantKmsS
         ),
         condition("Sealed", &row.sealed, view, reported),
         condition("ConfigAccepted", &row.accepted, view, reported),
+        at_risk(view, reported),
     ];
-    conditions.push(at_risk(view, reported));
     let why = row.ready.1;
     match row.going {
         Going::Steady => {}

@@ -88,7 +88,7 @@ pub struct Providers {
     azure_own: super::azure::Own,
     #[cfg(feature = "azure")]
     azure: super::azure::Transport,
-    cache: Cache<(String, Option<AzureSpec>)>,
+    cache: Cache<(String, Option<Box<AzureSpec>>)>,
     /// Keys the fingerprints of secrets; lives and dies with the process.
     fingerprints: hmac::Key,
 }

@@ -74,7 +74,7 @@ fn spec(plan: &Plan) -> Value {
         }),
     };
     json!(TenantKmsSpec {
-        azure,
+        azure: azure.map(Box::new),
         ..TenantKmsSpec::new(ProviderKind::Azure, &plan.key_url)
     })
 }

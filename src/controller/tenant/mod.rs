@@ -45,8 +45,9 @@ pub struct Tenant {
     pub unusable: Option<Failure>,
     seal: Option<Seal>,
     epochs: Epochs,
-    candidate: Option<Candidate>,
-    pub proved: Option<Proved>,
+    // Boxed where most tenants have none most of the time: there are many tenants.
+    candidate: Option<Box<Candidate>>,
+    pub proved: Option<Box<Proved>>,
     suspended: bool,
     asked: Asked,
     generation: i64,
@@ -135,7 +136,7 @@ impl Tenant {
     }
 
     pub fn candidate(&self) -> Option<&Candidate> {
-        self.candidate.as_ref()
+        self.candidate.as_deref()
     }
 
     pub fn seal(&self) -> Option<&Seal> {
@@ -175,7 +176,7 @@ impl Tenant {
             .as_ref()
             .is_none_or(|known| known.spec != spec)
         {
-            self.candidate = Some(Candidate::new(spec, self.generation, now));
+            self.candidate = Some(Box::new(Candidate::new(spec, self.generation, now)));
             self.candidate_failure = None;
             self.proved = None;
         } else if let Some(known) = &mut self.candidate {
@@ -266,12 +267,12 @@ impl Tenant {
         };
         match answer {
             Ok(tried) => {
-                self.proved = Some(Proved {
+                self.proved = Some(Box::new(Proved {
                     spec: candidate.spec.clone(),
                     generation: candidate.generation,
                     started,
                     tried,
-                });
+                }));
             }
             Err(failure) => {
                 self.candidate_failure = Some((failure.clone(), now.timestamp()));

@@ -53,7 +53,7 @@ pub(super) struct Upkeep {
     age: Option<Duration>,
     erased_ids: Vec<String>,
     /// Made, opened again, and not on record yet.
-    ready: Option<(Rotation, Rotated)>,
+    ready: Option<Box<(Rotation, Rotated)>>,
 }
 
 impl Upkeep {
@@ -221,7 +221,7 @@ impl Tenant {
             Ok(rotated) => {
                 self.upkeep.refused = None;
                 self.upkeep.kek_version = Some(rotated.kek.version.clone());
-                self.upkeep.ready = Some((rotation, rotated));
+                self.upkeep.ready = Some(Box::new((rotation, rotated)));
             }
             Err(failure) => self.postpone(failure, now, jitter),
         }
@@ -266,11 +266,11 @@ impl Tenant {
             .upkeep
             .ready
             .as_ref()
-            .is_some_and(|(rotation, _)| Some(&rotation.basis) == self.basis().as_ref());
+            .is_some_and(|ready| Some(&ready.0.basis) == self.basis().as_ref());
         if !fits || !self.may_change(now) {
             self.upkeep.ready = None;
         }
-        let Some((rotation, rotated)) = &self.upkeep.ready else {
+        let Some((rotation, rotated)) = self.upkeep.ready.as_deref() else {
             return wanted;
         };
         let (minted, at) = (rotated.minted.clone(), now.timestamp());
@@ -302,14 +302,14 @@ impl Tenant {
     /// The wanted record is stored: gives the key that is active now, if it was made for it.
     pub(super) fn kept(&mut self) -> Option<(Rotation, Rotated)> {
         let active = self.keyring().and_then(Keyring::active)?.id.clone();
-        let made = |(_, rotated): &mut (Rotation, Rotated)| rotated.minted.id == active;
+        let made = |ready: &mut Box<(Rotation, Rotated)>| ready.1.minted.id == active;
         let ready = self.upkeep.ready.take_if(made)?;
         self.upkeep.failures = 0;
         self.upkeep.not_before = None;
         if let Some((success, _)) = &mut self.last_success {
             success.kek_version.clone_from(&ready.1.kek.version);
         }
-        Some(ready)
+        Some(*ready)
     }
 }
 

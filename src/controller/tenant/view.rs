@@ -78,7 +78,7 @@ impl Tenant {
 
     /// Of what the object wants and does not have.
     fn verdict(&self) -> Option<&Verdict> {
-        let candidate = self.candidate.as_ref().map(Candidate::verdict);
+        let candidate = self.candidate.as_deref().map(Candidate::verdict);
         candidate.or(self.objection.as_ref())
     }
 

@@ -34,7 +34,7 @@ pub fn plan(
     transport: &Transport,
 ) -> Result<Plan, Failure> {
     let none = AzureSpec::default();
-    let azure = spec.azure.as_ref().unwrap_or(&none);
+    let azure = spec.azure.as_deref().unwrap_or(&none);
     let suffixes = policy.endpoint_suffixes();
     let key = KeyRef::parse(&spec.kms_key_ref, suffixes, transport.authority())?;
     key.check_vault_url(azure)?;

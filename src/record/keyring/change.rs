@@ -153,6 +153,7 @@ impl Keyring {
                 };
             }
         }
+        self.versions.reserve_exact(1); // there are many tenants, most with one version
         self.versions.push(Version {
             id: minted.id,
             number: self.versions.last().map_or(0, |last| last.number) + 1,
