@@ -1,6 +1,7 @@
 //! What is derived from a master key while a tenant is used, derived here once more as
 //! docs/ciphertext-format.md says, by HMAC alone: nothing of the product has a part in it.
 
+use std::fmt::Write;
 use std::fs;
 use std::ops::Range;
 
@@ -64,10 +65,10 @@ fn mac(key: &[u8], text: &[u8]) -> Vec<u8> {
 /// The key of a message in the form of the API, by the one of `masters` that it was made with.
 pub fn of_message(masters: &[Master], ciphertext: &str) -> Result<Derived> {
     let ciphertext = STANDARD.decode(ciphertext)?;
-    let id: String = ciphertext[ID]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let id = ciphertext[ID].iter().fold(String::new(), |mut id, byte| {
+        let _ = write!(id, "{byte:02x}");
+        id
+    });
     let master = masters.iter().find(|one| one.id == id);
     Ok(master.context("another master key")?.message(&ciphertext))
 }
