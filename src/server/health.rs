@@ -19,6 +19,7 @@ use crate::controller::Syncing;
 
 const BOUNDS: Bounds = Bounds {
     connections: 64,
+    of_peer: 48,
     head: Duration::from_secs(5),
     age: Duration::from_mins(5),
 };

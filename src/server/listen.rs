@@ -1,10 +1,12 @@
 //! Listening: bounds on connections, on the time that each may take, and an orderly end. What is served
 //! is decided elsewhere.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::error::Error;
+use std::net::IpAddr;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http::{Request, Response};
@@ -22,6 +24,8 @@ use tokio_rustls::TlsAcceptor;
 use super::patient::Patient;
 use crate::random;
 
+/// Of a request's head, and of what is read at a time.
+const MOST_HEAD: usize = 32 * 1024;
 /// For a TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(5);
 /// How long what is under way may take when the process ends.
@@ -32,10 +36,54 @@ const LAST_CALLS: Duration = Duration::from_secs(5);
 pub struct Bounds {
     /// Connections at once; more wait to be accepted.
     pub connections: usize,
+    /// And of one address: further ones are closed.
+    pub of_peer: usize,
     /// Until a request's head is there, from the moment that one may come.
     pub head: Duration,
     /// A connection ends after its next answer when it is older: so clients find other replicas.
     pub age: Duration,
+}
+
+/// How many connections each address has.
+#[derive(Debug, Default)]
+struct Peers(Mutex<HashMap<IpAddr, usize>>);
+
+/// One of an address's connections, until it is dropped.
+struct Peer {
+    peers: Arc<Peers>,
+    address: IpAddr,
+}
+
+impl Peers {
+    fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn enter(self: &Arc<Self>, address: IpAddr, most: usize) -> Option<Peer> {
+        let mut all = self.lock();
+        let count = all.entry(address).or_default();
+        if *count >= most {
+            return None;
+        }
+        *count += 1;
+        drop(all);
+        Some(Peer {
+            peers: self.clone(),
+            address,
+        })
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        let mut all = self.peers.lock();
+        if let Some(count) = all.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                all.remove(&self.address);
+            }
+        }
+    }
 }
 
 /// What answers the requests of a connection; it has an answer to everything.
@@ -78,6 +126,7 @@ pub async fn run<S, B>(
     B: Answers,
 {
     let room = Arc::new(Semaphore::new(bounds.connections));
+    let peers = Arc::<Peers>::default();
     let mut connections = JoinSet::new();
     loop {
         let accepted = async {
@@ -89,14 +138,17 @@ pub async fn run<S, B>(
             _ = stop.wait_for(|stop| *stop) => break,
         };
         while connections.try_join_next().is_some() {}
-        let Ok((stream, _)) = stream else {
+        let Ok((stream, peer)) = stream else {
             // Out of file descriptors, say: the next one may fare better.
             sleep(Duration::from_millis(100)).await;
             continue;
         };
+        let Some(of_peer) = peers.enter(peer.ip(), bounds.of_peer) else {
+            continue;
+        };
         let (service, tls, stop) = (service.clone(), tls.clone(), stop.clone());
         connections.spawn(async move {
-            let _place = place;
+            let _place = (place, of_peer);
             connection(stream, tls, service, bounds, stop).await;
         });
     }
@@ -137,6 +189,7 @@ async fn serve<B: Answers>(
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(bounds.head)
+        .max_buf_size(MOST_HEAD)
         .serve_connection(TokioIo::new(Patient::new(stream)), service);
     let mut serving = pin!(serving);
     // Not all at once: those of one rollout began together.
@@ -149,4 +202,21 @@ async fn serve<B: Answers>(
     serving.as_mut().graceful_shutdown();
     // The call under way has its own deadline; an idle connection ends at once.
     let _ = timeout(bounds.head.max(LAST_CALLS), serving).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_has_so_many_connections_and_others_have_theirs() {
+        let peers = Arc::<Peers>::default();
+        let (one, other) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
+        let held = [peers.enter(one, 2), peers.enter(one, 2)];
+        assert!(held.iter().all(Option::is_some));
+        assert!(peers.enter(one, 2).is_none());
+        assert!(peers.enter(other, 2).is_some());
+        drop(held);
+        assert!(peers.lock().is_empty());
+    }
 }

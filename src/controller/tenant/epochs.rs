@@ -11,6 +11,7 @@ pub struct Epochs {
     /// Of the present `Seal`.
     counted: u64,
     decided: bool,
+    succeeded: bool,
     /// What the record said when the status was reported last.
     told: Option<u64>,
 }
@@ -24,6 +25,16 @@ impl Epochs {
     /// A record says so.
     pub fn seen(&mut self, recorded: u64) {
         self.highest = self.highest.max(recorded);
+    }
+
+    /// The object is another than the record was written for: true when that is new.
+    pub fn succeeds(&mut self) -> bool {
+        !std::mem::replace(&mut self.succeeded, true)
+    }
+
+    /// Sessions of before are to end, though the customer said nothing.
+    pub fn end_sessions(&mut self) {
+        self.due += 1;
     }
 
     pub fn recorded(&mut self) {

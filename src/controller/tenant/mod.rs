@@ -96,6 +96,19 @@ impl Tenant {
         }
         self.epochs.seen(stored.record.seal_epoch);
         self.store(stored);
+        let earlier = self.applied().map(|applied| applied.object_uid.as_str());
+        if earlier.is_some_and(|uid| uid != self.object_uid) && self.epochs.succeeds() {
+            self.end_sessions();
+        }
+    }
+
+    /// Who was let in before an emergency stop, or by an object that was deleted, is let in anew. A
+    /// tenant that is sealed has no sessions.
+    fn end_sessions(&mut self) {
+        let sealed = |stored: &Stored| stored.record.sealed.is_some();
+        if !self.stored.as_ref().is_some_and(sealed) {
+            self.epochs.end_sessions();
+        }
     }
 
     fn store(&mut self, stored: Stored) {
@@ -206,6 +219,7 @@ impl Tenant {
 
     fn observe_suspension(&mut self, suspended: bool, now: Moment) {
         if suspended && !self.suspended {
+            self.end_sessions();
             self.proved = None;
             self.upkeep.drop_ready();
             if let Some(seal) = &mut self.seal {

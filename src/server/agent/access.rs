@@ -4,7 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, header};
+use http::header::AsHeaderName;
+use http::{HeaderMap, HeaderValue, header};
 
 use super::Agent;
 use super::error::{Error, Kind};
@@ -58,11 +59,10 @@ impl Agent {
         caller: Arc<Caller>,
         rights: &[Right],
     ) -> Result<Visitor, Error> {
-        let shown = headers
-            .get(SESSION_HEADER)
+        let shown = single(headers, SESSION_HEADER)
             .ok_or_else(|| {
                 Error::session(
-                    "The header X-Session-Token is missing: get a session with POST \
+                    "The header X-Session-Token is missing, or there twice: get a session with POST \
                      /agent/v1/session.",
                 )
             })?
@@ -147,11 +147,15 @@ impl Agent {
     }
 }
 
+/// The one value of a header; nothing when it is there twice, for who is to say which one is meant.
+fn single(headers: &HeaderMap, name: impl AsHeaderName) -> Option<&HeaderValue> {
+    let mut all = headers.get_all(name).iter();
+    all.next().filter(|_| all.next().is_none())
+}
+
 /// The token that is shown; empty where there is none.
 pub fn bearer(headers: &HeaderMap) -> &str {
-    let shown = headers
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok());
+    let shown = single(headers, header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let bearer = shown
         .and_then(|value| value.split_once(' '))
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));

@@ -6,6 +6,7 @@ pub mod error;
 pub mod limits;
 pub mod openapi;
 mod operations;
+mod room;
 pub mod start;
 
 use std::sync::Arc;
@@ -16,13 +17,13 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use serde::Serialize;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 pub use self::access::bearer;
 use self::body::MOST_BODY;
 use self::error::{Error, Kind};
 use self::limits::Limiter;
+use self::room::{Place, Room};
 use crate::controller::context::Context;
 use crate::server::metrics::Metrics;
 use crate::server::reviews::{Reviews, Right};
@@ -31,13 +32,11 @@ use crate::server::reviews::{Reviews, Right};
 const DEADLINE: Duration = Duration::from_secs(10);
 /// A session is asked for with a name.
 const MOST_SESSION_BODY: usize = 4 * 1024;
-/// Bodies that may be worked on at once, in KiB: each is in memory a few times over.
-const ROOM: u32 = 16 * 1024;
+/// For a body to arrive: who is slower holds room that others wait for.
+const ARRIVAL: Duration = Duration::from_secs(3);
 /// What is read of a body that is refused, and for how long.
 const MOST_DRAINED: usize = 4 * MOST_BODY;
 const DRAIN: Duration = Duration::from_secs(1);
-/// How long a body waits for room.
-const ROOM_PATIENCE: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Operation {
@@ -97,7 +96,7 @@ pub struct Agent {
     ctx: Arc<Context>,
     reviews: Reviews,
     limits: Limiter,
-    room: Arc<Semaphore>,
+    room: Room,
     metrics: Arc<Metrics>,
 }
 
@@ -112,7 +111,7 @@ impl Agent {
         Self {
             reviews: Reviews::new(ctx.client.clone(), ctx.clock.clone()),
             limits: Limiter::new(ctx.policy.clone(), ctx.clock.clone()),
-            room: Arc::new(Semaphore::new(ROOM as usize)),
+            room: Room::default(),
             metrics: ctx.metrics.clone(),
             ctx,
         }
@@ -143,7 +142,8 @@ impl Agent {
         let mut body = Limited::new(body, MOST_DRAINED);
         let served = timeout(DEADLINE, self.serve(operation, &parts.headers, &mut body)).await;
         let served = served.unwrap_or_else(|_| Err(Error::busy()));
-        if served.is_err() {
+        // Who waits to be asked for the body has not sent it.
+        if served.is_err() && !parts.headers.contains_key(header::EXPECT) {
             // Who still sends would find the connection broken, and never see why.
             let _ = timeout(DRAIN, drain(&mut body)).await;
         }
@@ -163,15 +163,16 @@ impl Agent {
         // Nobody unknown gets a body read.
         let caller = self.caller(headers).await?;
         if operation == Operation::Session {
-            let (bytes, room) = self.body(operation, headers, body).await?;
+            let (bytes, room) = self.body(operation, headers, body, caller.digest()).await?;
             return json(&self.session(caller, &bytes).await?, room);
         }
         let rights: &[Right] = match operation {
             Operation::DataKey => &[Right::Session, Right::DataKey],
             _ => &[Right::Session],
         };
+        let digest = caller.digest();
         let visitor = self.visitor(headers, caller, rights).await?;
-        let (bytes, room) = self.body(operation, headers, body).await?;
+        let (bytes, room) = self.body(operation, headers, body, digest).await?;
         match operation {
             Operation::Encrypt => json(&self.encrypt(visitor, &bytes).await?, room),
             Operation::Decrypt => json(&self.decrypt(visitor, &bytes).await?, room),
@@ -188,7 +189,8 @@ impl Agent {
         operation: Operation,
         headers: &HeaderMap,
         body: &mut Limited<Incoming>,
-    ) -> Result<(Bytes, OwnedSemaphorePermit), Error> {
+        caller: [u8; 32],
+    ) -> Result<(Bytes, Place), Error> {
         let most = operation.most();
         let too_large = || {
             let message = format!("A body may have at most {most} bytes here.");
@@ -200,19 +202,17 @@ impl Agent {
         if size > most {
             return Err(too_large());
         }
-        let cost = u32::try_from(size / 1024 + 1).unwrap_or(ROOM);
-        let room = timeout(ROOM_PATIENCE, self.room.clone().acquire_many_owned(cost)).await;
-        let room = room.ok().and_then(Result::ok).ok_or_else(Error::busy)?;
-        let collected = Limited::new(&mut *body, most)
-            .collect()
-            .await
-            .map_err(|error| {
-                if error.is::<LengthLimitError>() {
-                    too_large()
-                } else {
-                    Error::invalid("The body ended too early.")
-                }
-            })?;
+        let room = self.room.take(&caller, size).await;
+        let room = room.ok_or_else(Error::busy)?;
+        let arrived = timeout(ARRIVAL, Limited::new(&mut *body, most).collect()).await;
+        let slow = |_| Error::invalid("The body did not arrive in time.");
+        let collected = arrived.map_err(slow)?.map_err(|error| {
+            if error.is::<LengthLimitError>() {
+                too_large()
+            } else {
+                Error::invalid("The body ended too early.")
+            }
+        })?;
         Ok((collected.to_bytes(), room))
     }
 }
@@ -245,7 +245,7 @@ fn not_allowed(allowed: &'static str) -> Answer {
 /// An answer keeps the room of its request until the last byte of it is sent.
 struct Sent {
     bytes: Vec<u8>,
-    _room: OwnedSemaphorePermit,
+    _room: Place,
 }
 
 impl AsRef<[u8]> for Sent {
@@ -255,7 +255,7 @@ impl AsRef<[u8]> for Sent {
 }
 
 /// Written into one buffer that is zeroized when it is freed, as all memory is.
-fn json(answer: &impl Serialize, room: OwnedSemaphorePermit) -> Result<Answer, Error> {
+fn json(answer: &impl Serialize, room: Place) -> Result<Answer, Error> {
     let bytes = serde_json::to_vec(answer).map_err(|_| Error::busy())?;
     let sent = Bytes::from_owner(Sent { bytes, _room: room });
     Ok(json_answer(StatusCode::OK, sent))

@@ -20,6 +20,7 @@ use crate::server::tls::{self, Certificates, Surroundings};
 /// Workloads keep their connections; each costs memory.
 const BOUNDS: Bounds = Bounds {
     connections: 4096,
+    of_peer: 1024,
     head: Duration::from_mins(1),
     age: Duration::from_mins(10),
 };
