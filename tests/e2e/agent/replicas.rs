@@ -274,3 +274,24 @@ async fn a_former_master_key_opens_on_a_replica_that_never_saw_it() -> Result<()
         sleep(Duration::from_millis(50)).await;
     }
 }
+
+#[tokio::test]
+async fn a_replica_that_stood_still_over_a_seal_serves_nothing_after_it() -> Result<()> {
+    let pair = &Pair::new("stood-still").await?;
+    let env = &pair.scene.world.env;
+    ensure!(pair.read().await? == "ok");
+    pair.other.operator.pause()?;
+    pair.scene.world.key.disable();
+    env.wait_condition("acme", "Sealed", "True", Some("KeyDisabled"), SOON)
+        .await?;
+    sleep(Duration::from_secs(6)).await; // the fault: longer than a busy machine is late
+    // Sent while it stands still: it lies in the sockets and is the first that is read.
+    let woken = async {
+        sleep(Duration::from_millis(300)).await;
+        pair.other.operator.resume()
+    };
+    let (read, ()) = tokio::try_join!(pair.read(), woken)?;
+    ensure!(read != "ok", "served after the seal");
+    pair.until("tenant_sealed", SOON).await?;
+    Ok(())
+}
