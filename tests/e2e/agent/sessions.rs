@@ -286,6 +286,10 @@ async fn a_seal_ends_every_session_for_ever() -> Result<()> {
     .await?;
     patch(env, "acme", false, "merge", r#"{"spec":{"suspend":false}}"#).await?;
     eventually("a session after the stop", SOON, again).await?;
+    // Who stole it before the stop has nothing after it.
+    app.decrypt(agent, &new, &ciphertext)
+        .await?
+        .refused("session_invalid")?;
     let last = app.begin(agent).await?;
     opens(app, agent, &last, &ciphertext).await?;
     env.kubectl(&["delete", "tkms", "acme"]).await?.success()?;
