@@ -11,7 +11,7 @@ use tokio::time::sleep;
 pub const REPLICAS: usize = 3;
 /// How often each call is made for each tenant at each replica.
 const PACE: Duration = Duration::from_millis(800);
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 pub struct Replica {
     pub name: &'static str,
