@@ -205,8 +205,8 @@ impl Agent {
         let room = self.room.take(&caller, size).await;
         let room = room.ok_or_else(Error::busy)?;
         let arrived = timeout(ARRIVAL, Limited::new(&mut *body, most).collect()).await;
-        let slow = |_| Error::invalid("The body did not arrive in time.");
-        let collected = arrived.map_err(slow)?.map_err(|error| {
+        // Who was too slow may try again.
+        let collected = arrived.map_err(|_| Error::busy())?.map_err(|error| {
             if error.is::<LengthLimitError>() {
                 too_large()
             } else {

@@ -298,7 +298,14 @@ async fn a_seal_ends_every_session_for_ever() -> Result<()> {
     })
     .await?;
     app.session(agent).await?.refused("tenant_not_found")?;
-    Ok(())
+    // An object of the same name has the data, and nobody's session.
+    world.active(QUICK).await?;
+    eventually("a session for the new object", SOON, again).await?;
+    app.decrypt(agent, &last, &ciphertext)
+        .await?
+        .refused("session_invalid")?;
+    let new = app.begin(agent).await?;
+    opens(app, agent, &new, &ciphertext).await
 }
 
 #[tokio::test]
