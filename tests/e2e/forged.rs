@@ -89,11 +89,14 @@ async fn an_active_tenant_stays_active_whatever_its_status_says() -> Result<()> 
     let stored = record(&world.env, "acme").await?;
     let counted = calls(&world.env);
     forge_everything(&world, ACTIVE).await?;
+    // What was told to be sealed is proved again before it is used, with one call for each such lie.
     throughout(Duration::from_secs(3), async || {
+        let now = calls(&world.env);
         ensure!(
-            calls(&world.env) == counted,
-            "{:?} of {counted:?}",
-            calls(&world.env)
+            now.tokens == counted.tokens
+                && now.wraps == counted.wraps
+                && now.unwraps <= counted.unwraps + 4,
+            "{now:?} of {counted:?}"
         );
         Ok(())
     })

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use futures::future::try_join_all;
@@ -14,6 +14,7 @@ use rustls::{ClientConfig, RootCertStore};
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -22,6 +23,8 @@ use crate::seen::eventually;
 
 /// Their bodies are all that may be worked on at once for one `ServiceAccount`.
 const CALLERS: usize = 5;
+/// Requests on one connection.
+const PIPELINED: usize = 16;
 
 async fn connect(scene: &Scene) -> Result<TlsStream<TcpStream>> {
     let mut roots = RootCertStore::empty();
@@ -62,15 +65,23 @@ async fn an_answer_that_nobody_reads_takes_room_and_not_for_long() -> Result<()>
         app.token,
         body.len()
     );
-    let silent = (0..CALLERS).map(|_| async {
-        let mut stream = connect(scene).await?;
-        stream.write_all(request.as_bytes()).await?;
-        stream.flush().await?;
-        Ok::<_, anyhow::Error>(stream)
-    });
-    let silent = try_join_all(silent).await?;
-    let answer = app.encrypt(&scene.agent, &session, &large).await?;
-    answer.refused("busy").context("there was room")?;
+    // What the system takes in the caller's place is an answer or two.
+    let requests = request.repeat(PIPELINED);
+    let mut silent = JoinSet::new();
+    for mut stream in try_join_all((0..CALLERS).map(|_| connect(scene))).await? {
+        let requests = requests.clone();
+        silent.spawn(async move {
+            // They are not read any more once an answer is stuck; the connection is ended then.
+            let _ = stream.write_all(requests.as_bytes()).await;
+            std::future::pending::<()>().await;
+        });
+    }
+    // They are read one after the other, and then there is no room for one more.
+    let full = async || {
+        let answer = app.encrypt(&scene.agent, &session, &large).await?;
+        Ok(answer.error() == "busy")
+    };
+    eventually("all room to be taken", Duration::from_secs(20), full).await?;
     // Who calls for less than is left is served meanwhile, so are others, and all a little later.
     ensure!(app.encrypt(&scene.agent, &session, "hello").await?.is_ok());
     ensure!(other.encrypt(&scene.agent, &theirs, &large).await?.is_ok());

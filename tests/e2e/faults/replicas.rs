@@ -121,8 +121,10 @@ async fn a_stale_holder_changes_nothing() -> Result<()> {
             "the holder lost its Lease to a stale one"
         );
         let more = old.ways.cloud.connections().len() - calls;
+        // A check of each that was due, and of the refused one its confirmation with a fresh token, by
+        // the time that it hears of the Lease.
         ensure!(
-            more <= 4,
+            more <= 6,
             "the stale holder went on calling the cloud: {more} connections"
         );
         let now = film.last();
