@@ -6,7 +6,7 @@ use std::convert::Infallible;
 use std::error::Error;
 use std::net::IpAddr;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::{Request, Response};
@@ -22,6 +22,7 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use super::patient::Patient;
+use crate::controller::context::lock;
 use crate::random;
 
 /// Of a request's head, and of what is read at a time.
@@ -55,12 +56,8 @@ struct Peer {
 }
 
 impl Peers {
-    fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn enter(self: &Arc<Self>, address: IpAddr, most: usize) -> Option<Peer> {
-        let mut all = self.lock();
+        let mut all = lock(&self.0);
         let count = all.entry(address).or_default();
         if *count >= most {
             return None;
@@ -76,7 +73,7 @@ impl Peers {
 
 impl Drop for Peer {
     fn drop(&mut self) {
-        let mut all = self.peers.lock();
+        let mut all = lock(&self.peers.0);
         if let Some(count) = all.get_mut(&self.address) {
             *count -= 1;
             if *count == 0 {
@@ -217,6 +214,6 @@ mod tests {
         assert!(peers.enter(one, 2).is_none());
         assert!(peers.enter(other, 2).is_some());
         drop(held);
-        assert!(peers.lock().is_empty());
+        assert!(lock(&peers.0).is_empty());
     }
 }

@@ -83,3 +83,12 @@ pub fn jitter() -> f64 {
     JITTER.set(dice.0);
     f64::from(u32::try_from(drawn).expect("small")) / 1_000.0
 }
+
+/// Where time passes only when everybody waits.
+pub fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime")
+}

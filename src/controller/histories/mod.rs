@@ -39,12 +39,7 @@ const REACHED: [&str; 10] = [
 type Seen = BTreeSet<&'static str>;
 
 fn played(history: &History) -> Seen {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .expect("a runtime");
-    runtime.block_on(async {
+    clock::runtime().block_on(async {
         let mut world = World::new(history).await;
         let mut down = 0;
         for event in &history.events {

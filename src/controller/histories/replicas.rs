@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use kube::core::DeserializeGuard;
 
-use super::clock::{Dice, Hands, seed_jitter};
+use super::clock::{Dice, Hands, runtime, seed_jitter};
 use super::cloud::{Cloud, KEYS, Mood};
 use super::process::{INSTALLATION, NAMESPACE, Process, tenant};
 use super::store::{Fault, Store};
@@ -299,12 +299,7 @@ impl Town {
 }
 
 fn played(seed: u64) -> usize {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .expect("a runtime");
-    runtime.block_on(async {
+    runtime().block_on(async {
         let mut dice = Dice::new(seed);
         let mut town = Town::new(seed).await;
         for _ in 0..30 {

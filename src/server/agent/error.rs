@@ -149,6 +149,13 @@ impl Error {
         Self::new(Kind::Busy, message).after(Duration::from_secs(1))
     }
 
+    /// A body that did not come in time.
+    pub fn late() -> Self {
+        let message =
+            "The body did not arrive in time. Send it together with the head, and try again.";
+        Self::new(Kind::Busy, message).after(Duration::from_secs(1))
+    }
+
     pub fn ciphertext() -> Self {
         Self::new(Kind::CiphertextInvalid, envelope::Refused.to_string())
     }

@@ -19,6 +19,7 @@ use hyper::body::Incoming;
 use serde::Serialize;
 use tokio::time::timeout;
 
+use self::access::Visitor;
 pub use self::access::bearer;
 use self::body::MOST_BODY;
 use self::error::{Error, Kind};
@@ -27,6 +28,7 @@ use self::room::{Place, Room};
 use crate::controller::context::Context;
 use crate::server::metrics::Metrics;
 use crate::server::reviews::{Reviews, Right};
+use crate::session::Caller;
 
 /// For a whole call, its body included.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -91,6 +93,17 @@ impl Operation {
 
 /// Whole, before its first byte is sent.
 pub type Answer = Response<Full<Bytes>>;
+
+/// What a call brings along.
+struct Shown<'a> {
+    operation: Operation,
+    headers: &'a HeaderMap,
+    body: &'a mut Limited<Incoming>,
+}
+
+/// To use a tenant's keys here, and to take one away.
+const USE: [Right; 1] = [Right::Session];
+const TAKE_AWAY: [Right; 2] = [Right::Session, Right::DataKey];
 
 pub struct Agent {
     ctx: Arc<Context>,
@@ -162,35 +175,55 @@ impl Agent {
         is_json(headers)?;
         // Nobody unknown gets a body read.
         let caller = self.caller(headers).await?;
-        if operation == Operation::Session {
-            let (bytes, room) = self.body(operation, headers, body, caller.digest()).await?;
-            return json(&self.session(caller, &bytes).await?, room);
-        }
-        let rights: &[Right] = match operation {
-            Operation::DataKey => &[Right::Session, Right::DataKey],
-            _ => &[Right::Session],
+        let shown = Shown {
+            operation,
+            headers,
+            body,
         };
-        let digest = caller.digest();
-        let visitor = self.visitor(headers, caller, rights).await?;
-        let (bytes, room) = self.body(operation, headers, body, digest).await?;
         match operation {
-            Operation::Encrypt => json(&self.encrypt(visitor, &bytes).await?, room),
-            Operation::Decrypt => json(&self.decrypt(visitor, &bytes).await?, room),
-            Operation::DataKey => json(&self.data_key(visitor, &bytes).await?, room),
-            Operation::Rewrap | Operation::Session => {
+            Operation::Session => {
+                let (bytes, room) = self.body(shown, caller.digest()).await?;
+                json(&self.session(caller, &bytes).await?, room)
+            }
+            Operation::Encrypt => {
+                let (visitor, bytes, room) = self.visit(shown, caller, &USE).await?;
+                json(&self.encrypt(visitor, &bytes).await?, room)
+            }
+            Operation::Decrypt => {
+                let (visitor, bytes, room) = self.visit(shown, caller, &USE).await?;
+                json(&self.decrypt(visitor, &bytes).await?, room)
+            }
+            Operation::DataKey => {
+                let (visitor, bytes, room) = self.visit(shown, caller, &TAKE_AWAY).await?;
+                json(&self.data_key(visitor, &bytes).await?, room)
+            }
+            Operation::Rewrap => {
+                let (visitor, bytes, room) = self.visit(shown, caller, &USE).await?;
                 json(&self.rewrap(visitor, &bytes).await?, room)
             }
         }
     }
 
-    /// Reads the body, when there is room for it.
-    async fn body(
+    /// Who may, with the session that is shown, and then the body.
+    async fn visit(
         &self,
-        operation: Operation,
-        headers: &HeaderMap,
-        body: &mut Limited<Incoming>,
-        caller: [u8; 32],
-    ) -> Result<(Bytes, Place), Error> {
+        shown: Shown<'_>,
+        caller: Arc<Caller>,
+        rights: &[Right],
+    ) -> Result<(Visitor, Bytes, Place), Error> {
+        let digest = caller.digest();
+        let visitor = self.visitor(shown.headers, caller, rights).await?;
+        let (bytes, room) = self.body(shown, digest).await?;
+        Ok((visitor, bytes, room))
+    }
+
+    /// Reads the body, when there is room for it.
+    async fn body(&self, shown: Shown<'_>, caller: [u8; 32]) -> Result<(Bytes, Place), Error> {
+        let Shown {
+            operation,
+            headers,
+            body,
+        } = shown;
         let most = operation.most();
         let too_large = || {
             let message = format!("A body may have at most {most} bytes here.");
@@ -204,9 +237,8 @@ impl Agent {
         }
         let room = self.room.take(&caller, size).await;
         let room = room.ok_or_else(Error::busy)?;
-        let arrived = timeout(ARRIVAL, Limited::new(&mut *body, most).collect()).await;
-        // Who was too slow may try again.
-        let collected = arrived.map_err(|_| Error::busy())?.map_err(|error| {
+        let arrived = timeout(ARRIVAL, Limited::new(body, most).collect()).await;
+        let collected = arrived.map_err(|_| Error::late())?.map_err(|error| {
             if error.is::<LengthLimitError>() {
                 too_large()
             } else {

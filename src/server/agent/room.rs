@@ -2,11 +2,13 @@
 //! less that it cannot keep all others out.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
+
+use crate::controller::context::lock;
 
 /// In KiB: each body is in memory a few times over.
 const ALL: u32 = 16 * 1024;
@@ -59,7 +61,7 @@ impl Room {
     }
 
     fn of(&self, caller: &Digest) -> Arc<Semaphore> {
-        let mut callers = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut callers = lock(&self.callers);
         if let Some(own) = callers.get(caller).and_then(Weak::upgrade) {
             return own;
         }

@@ -61,6 +61,16 @@ pub struct Names {
 }
 
 impl Names {
+    /// Those of the documentation.
+    pub fn documented() -> Self {
+        Self {
+            namespace: "tenants".to_owned(),
+            records_namespace: "tenant-kms-records".to_owned(),
+            operator_namespace: "tenant-kms-system".to_owned(),
+            installation: "default".to_owned(),
+        }
+    }
+
     /// Such as nobody else has.
     fn random(name: &str) -> Result<Self> {
         let mut random = [0; 3];

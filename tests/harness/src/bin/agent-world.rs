@@ -56,13 +56,7 @@ fn tell(answer: &Value) -> Result<()> {
 impl World {
     async fn new() -> Result<Self> {
         let control = Arc::new(ControlPlane::start().await?);
-        let names = Names {
-            namespace: "tenants".to_owned(),
-            records_namespace: "tenant-kms-records".to_owned(),
-            operator_namespace: "tenant-kms-system".to_owned(),
-            installation: "default".to_owned(),
-        };
-        let env = Env::named(control, names).await?;
+        let env = Env::named(control, Names::documented()).await?;
         let acme = Acme::onboard(&env)?;
         let operator = env.spawn(env.agent_options()).await?;
         let tenant = repository().join("examples/azure-client-secret/tenant.yaml");

@@ -38,13 +38,7 @@ impl Cluster {
     /// static `program`. Nothing is installed yet.
     pub async fn start(cgroup: &str, program: &Path) -> Result<Self> {
         let control = Arc::new(ControlPlane::start_with_node(cgroup).await?);
-        let names = Names {
-            namespace: "tenants".to_owned(),
-            records_namespace: "tenant-kms-records".to_owned(),
-            operator_namespace: "tenant-kms-system".to_owned(),
-            installation: "default".to_owned(),
-        };
-        let env = Env::without_rights(control, names, false).await?;
+        let env = Env::without_rights(control, Names::documented(), false).await?;
         let image_size = images(env.dir.path(), program).await?;
         let cluster = Self {
             proxy: Forward::to(env.cloud.proxy_url()).await?,

@@ -47,13 +47,7 @@ impl<'a> Stage<'a> {
             control.server()
         ));
         timeline.say("the chart's ServiceAccount, RBAC and policies; two customers' vaults");
-        let names = Names {
-            namespace: "tenants".to_owned(),
-            records_namespace: "tenant-kms-records".to_owned(),
-            operator_namespace: "tenant-kms-system".to_owned(),
-            installation: "default".to_owned(),
-        };
-        let env = Env::named(control, names).await?;
+        let env = Env::named(control, Names::documented()).await?;
         let acme = Acme::onboard(&env)?;
         let operator = env.spawn(env.agent_options()).await?;
         introduce(timeline, &env, &operator).await?;
