@@ -20,17 +20,18 @@ pub struct Call {
     pub path: String,
     pub query: Option<String>,
     /// `token`, `openid-configuration`, `instance-discovery`, `jwks`; `challenge`, `wrapkey`, `unwrapkey`, `getkey`,
-    /// `other`; `imds-token`; `connect`, `connect-refused`, `plain-http`.
+    /// `other`; `imds-token`; `assume-role`, `assume-role-with-web-identity`, `caller-identity`; `encrypt`,
+    /// `decrypt`, `describe-key`; `imds-session`, `imds-role`, `imds-credentials`, `pod-identity`; `connect`, `connect-refused`, `plain-http`.
     pub operation: String,
-    /// Object id of the caller, when the request says who it is and that is true.
+    /// Object id of the caller (AWS: ARN of its role or user), when the request says who it is and that is true.
     pub principal: Option<String>,
-    /// Directory (tenant) id.
+    /// Directory (tenant) id; AWS: account.
     pub tenant: Option<String>,
-    /// Application (client) id.
+    /// Application (client) id; AWS: the role session's name.
     pub app: Option<String>,
     /// 0 until answered, and for ever when the connection was left hanging or reset.
     pub status: u16,
-    /// `x-ms-request-id` of the answer.
+    /// `x-ms-request-id` or `x-amzn-requestid` of the answer.
     pub request_id: Option<String>,
     pub at: SystemTime,
     #[serde(skip, default = "Instant::now")]

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
+use crate::aws::Aws;
 use crate::azure::directory::Directory;
 use crate::azure::identities::Imds;
 use crate::azure::imds_port::Listening;
@@ -87,6 +88,7 @@ impl FakeCloud {
             own("NO_PROXY", "127.0.0.1,localhost,::1"),
             own("SSL_CERT_FILE", &self.ca.to_string_lossy()),
             own("AZURE_POD_IDENTITY_AUTHORITY_HOST", &self.imds_url()),
+            own("AWS_EC2_METADATA_SERVICE_ENDPOINT", &self.imds_url()),
         ]
     }
 
@@ -125,6 +127,10 @@ impl FakeCloud {
     /// The vault `https://NAME.vault.azure.net` of a directory, made if new: RBAC, nobody allowed, no keys.
     pub fn vault(&self, name: &str, directory: &Directory) -> Vault {
         Vault::open(&self.world, name, directory.tenant())
+    }
+
+    pub fn aws(&self) -> Aws {
+        Aws::open(&self.world)
     }
 
     /// A token signed as this cloud signs its own, with these claims and no other: for tests of what a vault refuses.

@@ -39,6 +39,14 @@ impl Asked {
     }
 }
 
+/// Whether a `Host` header names this host.
+pub(crate) fn same_host(header: &str, host: &str) -> bool {
+    header
+        .strip_suffix(":443")
+        .unwrap_or(header)
+        .eq_ignore_ascii_case(host)
+}
+
 fn find(pairs: &[u8], name: &str) -> Option<String> {
     url::form_urlencoded::parse(pairs)
         .find(|(key, _)| key == name)

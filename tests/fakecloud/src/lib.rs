@@ -1,7 +1,8 @@
-//! Strict loopback clouds for tests, benches and the demo: Entra, IMDS and Key Vault behind an HTTPS proxy with its
+//! Strict loopback clouds for tests, benches and the demo: Azure and AWS behind an HTTPS proxy with its
 //! own CA, so that the operator runs unmodified under real host names. Never part of the product binary, never
 //! reachable from another machine, and never more lenient than the real service where the product could notice.
 
+pub mod aws;
 pub mod azure;
 mod calls;
 mod cloud;

@@ -15,6 +15,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::aws;
 use crate::azure;
 use crate::calls::Call;
 use crate::effects::Effect;
@@ -87,7 +88,11 @@ async fn exchange(
     reset: &Reset,
 ) -> io::Result<Reply> {
     let asked = read(host, request).await?;
-    let (seen, service) = azure::prepare(world, &asked);
+    let (seen, service) = if aws::knows(&asked.host) || aws::is_metadata(&asked) {
+        aws::prepare(world, &asked)
+    } else {
+        azure::prepare(world, &asked)
+    };
     let call = seen.call(&asked);
     let ticket = world.calls.arrived(call.clone());
     let effect = world.faults.hit(&call);
@@ -108,9 +113,10 @@ async fn exchange(
             .as_ref()
             .map_or(answer.clone(), |effect| effect.rewrite(answer))
     };
-    world
-        .calls
-        .answered(ticket, answer.status, answer.header("x-ms-request-id"));
+    let request_id = answer
+        .header("x-ms-request-id")
+        .or_else(|| answer.header("x-amzn-requestid"));
+    world.calls.answered(ticket, answer.status, request_id);
     Ok(reply(answer, matches!(effect, Some(Effect::Truncate))))
 }
 

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use serde_json::Value;
 
+use crate::aws;
 use crate::azure;
 use crate::azure::imds_port::Listening;
 use crate::calls::Ledger;
@@ -18,6 +19,7 @@ use crate::tls::Authority;
 #[derive(Debug)]
 pub(crate) struct World {
     pub(crate) azure: Mutex<azure::State>,
+    aws: Mutex<aws::State>,
     /// JWKS by issuer, for federated assertions.
     pub(crate) trusted: Mutex<HashMap<String, Value>>,
     pub(crate) calls: Ledger,
@@ -33,6 +35,7 @@ impl World {
     pub(crate) fn new(tls: Authority, imds: Listening) -> Self {
         Self {
             azure: Mutex::default(),
+            aws: Mutex::default(),
             trusted: Mutex::default(),
             calls: Ledger::default(),
             faults: Table::default(),
@@ -62,6 +65,10 @@ impl World {
 
     pub(crate) fn azure(&self) -> MutexGuard<'_, azure::State> {
         lock(&self.azure)
+    }
+
+    pub(crate) fn aws(&self) -> MutexGuard<'_, aws::State> {
+        lock(&self.aws)
     }
 }
 

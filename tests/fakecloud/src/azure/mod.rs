@@ -17,9 +17,11 @@ mod material;
 mod token;
 pub mod vault;
 
+pub(crate) use token::now;
+
 use std::collections::HashMap;
 
-use crate::http::{Answer, Asked};
+use crate::http::{Answer, Asked, same_host};
 use crate::pipeline::Seen;
 use crate::world::World;
 
@@ -76,11 +78,4 @@ pub(crate) fn prepare(world: &World, asked: &Asked) -> (Seen, Service) {
     } else {
         keyvault::prepare(world, asked)
     }
-}
-
-fn same_host(header: &str, host: &str) -> bool {
-    header
-        .strip_suffix(":443")
-        .unwrap_or(header)
-        .eq_ignore_ascii_case(host)
 }

@@ -8,6 +8,7 @@ use anyhow::Context;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::aws::{AwsCommand, AwsKeyCommand, RoleCommand};
 use super::application::{ApplicationCommand, DirectoryCommand};
 use super::cloud::{CloudCommand, ImdsCommand};
 use super::vault::{KeyCommand, VaultCommand};
@@ -23,6 +24,9 @@ pub(super) enum Command {
     Vault(VaultCommand),
     Key(KeyCommand),
     Cloud(CloudCommand),
+    Aws(AwsCommand),
+    AwsRole(RoleCommand),
+    AwsKey(AwsKeyCommand),
 }
 
 pub(super) fn run(world: &Arc<World>, command: Value) -> anyhow::Result<Value> {
@@ -33,6 +37,9 @@ pub(super) fn run(world: &Arc<World>, command: Value) -> anyhow::Result<Value> {
         Command::Vault(command) => command.run(world),
         Command::Key(command) => command.run(world),
         Command::Cloud(command) => Ok(command.run(world)),
+        Command::Aws(command) => Ok(command.run(world)),
+        Command::AwsRole(command) => Ok(command.run(world)),
+        Command::AwsKey(command) => Ok(command.run(world)),
     }
 }
 

@@ -2,6 +2,7 @@
 //! not Rust (the Python checks, the demo, the benches). Adds nothing that the library cannot do.
 
 mod application;
+mod aws;
 mod cloud;
 mod commands;
 mod fault;
