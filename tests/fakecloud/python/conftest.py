@@ -1,4 +1,4 @@
-"""A fake cloud for each test, driven by Microsoft's own clients.
+"""A fake cloud for each test, driven by the vendors' own clients.
 
 The binary is named by FAKECLOUD_BIN. The clients know the cloud only by the environment, as any
 program does: proxy, CA and the metadata service's address; the control API is reached directly.
@@ -11,6 +11,8 @@ import subprocess
 import pytest
 import requests
 from azure.keyvault.keys._shared import http_challenge_cache
+
+from aws import Account
 
 TENANT = "aaaabbbb-cccc-dddd-eeee-ffff00001111"
 CLIENT = "11112222-3333-4444-5555-666677778888"
@@ -70,9 +72,10 @@ def cloud(monkeypatch):
             monkeypatch.setenv(name.lower(), place["proxy"])
         for name in ("NO_PROXY", "no_proxy"):
             monkeypatch.setenv(name, "127.0.0.1,localhost,::1")
-        for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"):
+        for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE"):
             monkeypatch.setenv(name, place["ca"])
-        monkeypatch.setenv("AZURE_POD_IDENTITY_AUTHORITY_HOST", place["imds"])
+        for name in ("AZURE_POD_IDENTITY_AUTHORITY_HOST", "AWS_EC2_METADATA_SERVICE_ENDPOINT"):
+            monkeypatch.setenv(name, place["imds"])
         # The SDK remembers challenges by host for the life of the process, so across clouds.
         http_challenge_cache.clear()
         yield Cloud(place)
@@ -96,3 +99,9 @@ def customer(cloud):
     cloud.key("create")
     cloud.vault("grant", principal=principal)
     return principal
+
+
+@pytest.fixture
+def account(cloud):
+    """A customer of AWS with a key, and a role that the platform's user may assume."""
+    return Account(cloud)
