@@ -8,7 +8,11 @@ use crate::effects::Effect;
 
 /// An error of KMS: `ThrottlingException`, `KeyUnavailableException`, `KMSInternalException`, …
 pub fn kms(status: u16, kind: &str, message: &str) -> Effect {
-    answer(status, json!({ "__type": kind, "message": message }).to_string(), uuid())
+    answer(
+        status,
+        json!({ "__type": kind, "message": message }).to_string(),
+        uuid(),
+    )
 }
 
 /// An error of STS: `Throttling`, `InternalFailure`, …

@@ -111,7 +111,11 @@ fn answer(
         Operation::Decrypt => decrypt(&aws, place, &caller, &body)?,
         Operation::DescribeKey => describe(&aws, place, &caller, &body)?,
     };
-    Ok(Answer::new(200, "application/x-amz-json-1.1", said.to_string()))
+    Ok(Answer::new(
+        200,
+        "application/x-amz-json-1.1",
+        said.to_string(),
+    ))
 }
 
 fn encrypt(aws: &State, place: &Place, caller: &Caller, body: &Body) -> Result<Value, Refusal> {
@@ -119,7 +123,9 @@ fn encrypt(aws: &State, place: &Place, caller: &Caller, body: &Body) -> Result<V
     let key = find(aws, place, caller, Operation::Encrypt, body)?;
     usable(key, Operation::Encrypt, body)?;
     let blob = key.wrap(&plain, &body.encryption_context);
-    Ok(json!({ "KeyId": key.arn, "CiphertextBlob": STANDARD.encode(blob), "EncryptionAlgorithm": SYMMETRIC }))
+    Ok(
+        json!({ "KeyId": key.arn, "CiphertextBlob": STANDARD.encode(blob), "EncryptionAlgorithm": SYMMETRIC }),
+    )
 }
 
 fn decrypt(aws: &State, place: &Place, caller: &Caller, body: &Body) -> Result<Value, Refusal> {
@@ -148,7 +154,9 @@ fn decrypt(aws: &State, place: &Place, caller: &Caller, body: &Body) -> Result<V
     let plain = key
         .unwrap(&blob, &body.encryption_context)
         .ok_or_else(errors::invalid_ciphertext)?;
-    Ok(json!({ "KeyId": key.arn, "Plaintext": STANDARD.encode(plain), "EncryptionAlgorithm": SYMMETRIC }))
+    Ok(
+        json!({ "KeyId": key.arn, "Plaintext": STANDARD.encode(plain), "EncryptionAlgorithm": SYMMETRIC }),
+    )
 }
 
 fn describe(aws: &State, place: &Place, caller: &Caller, body: &Body) -> Result<Value, Refusal> {
@@ -189,7 +197,11 @@ fn find<'a>(
         }
         name.to_owned()
     } else {
-        let kind = if name.starts_with("alias/") { "" } else { "key/" };
+        let kind = if name.starts_with("alias/") {
+            ""
+        } else {
+            "key/"
+        };
         let (partition, region, account) = (place.partition, &place.region, caller.account());
         format!("arn:{partition}:kms:{region}:{account}:{kind}{name}")
     };

@@ -36,14 +36,18 @@ impl Refusal {
 
 /// The headers of every answer.
 pub(crate) fn finish(answer: Answer) -> Answer {
-    answer
-        .with("x-amzn-requestid", uuid())
-        .with("cache-control", "no-cache, no-store, must-revalidate, private")
+    answer.with("x-amzn-requestid", uuid()).with(
+        "cache-control",
+        "no-cache, no-store, must-revalidate, private",
+    )
 }
 
 pub(crate) fn unsigned(why: Unsigned) -> Refusal {
     match why {
-        Unsigned::Missing => refusal("MissingAuthenticationTokenException", "Missing Authentication Token"),
+        Unsigned::Missing => refusal(
+            "MissingAuthenticationTokenException",
+            "Missing Authentication Token",
+        ),
         Unsigned::Incomplete => refusal(
             "IncompleteSignatureException",
             "Authorization header requires 'Credential', 'SignedHeaders' and 'Signature' parameters, and must sign \
@@ -57,7 +61,9 @@ pub(crate) fn unsigned(why: Unsigned) -> Refusal {
             "ExpiredTokenException",
             "The security token included in the request is expired",
         ),
-        Unsigned::Scope(message) | Unsigned::Time(message) => refusal("InvalidSignatureException", message),
+        Unsigned::Scope(message) | Unsigned::Time(message) => {
+            refusal("InvalidSignatureException", message)
+        }
         Unsigned::Mismatch => refusal(
             "InvalidSignatureException",
             "The request signature we calculated does not match the signature you provided. Check your AWS Secret \

@@ -100,7 +100,9 @@ fn begin(aws: &mut State, asked: &Asked) -> Answer {
 
 /// The role of the pod that shows this token, or the agent's answer.
 fn pod_role(world: &World, asked: &Asked) -> Result<String, (u16, &'static str)> {
-    let token = asked.header("authorization").ok_or((400, "no authorization token"))?;
+    let token = asked
+        .header("authorization")
+        .ok_or((400, "no authorization token"))?;
     world.calls.secret(token);
     let claims = jwt::claims(token).ok_or((400, "the token is no JWT"))?;
     let text = |name: &str| claims.get(name).and_then(Value::as_str).unwrap_or_default();

@@ -83,12 +83,7 @@ fn identity(caller: &Caller) -> Answer {
     })
 }
 
-fn assume(
-    world: &World,
-    asked: &Asked,
-    place: &Place,
-    caller: &Caller,
-) -> Result<Answer, Refusal> {
+fn assume(world: &World, asked: &Asked, place: &Place, caller: &Caller) -> Result<Answer, Refusal> {
     let wish = Wish::of(asked, place)?;
     if let Some(id) = &wish.external_id {
         check_external_id(id)?;

@@ -200,7 +200,11 @@ impl AwsKeyCommand {
                 asymmetric,
                 multi_region,
             } => {
-                let spec = if asymmetric { "RSA_2048" } else { "SYMMETRIC_DEFAULT" };
+                let spec = if asymmetric {
+                    "RSA_2048"
+                } else {
+                    "SYMMETRIC_DEFAULT"
+                };
                 let options = KeyOptions {
                     spec,
                     multi_region,
@@ -216,8 +220,14 @@ impl AwsKeyCommand {
                 context,
             } => {
                 let named: Vec<&str> = actions.iter().flatten().map(String::as_str).collect();
-                let actions = if actions.is_some() { named } else { USE.to_vec() };
-                let context = context.as_ref().map(|(name, value)| (name.as_str(), value.as_str()));
+                let actions = if actions.is_some() {
+                    named
+                } else {
+                    USE.to_vec()
+                };
+                let context = context
+                    .as_ref()
+                    .map(|(name, value)| (name.as_str(), value.as_str()));
                 aws.key(&arn).grant_only(&principal, &actions, context);
             }
             Self::Revoke { arn, principal } => aws.key(&arn).revoke(&principal),

@@ -8,8 +8,8 @@ use anyhow::Context;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::aws::{AwsCommand, AwsKeyCommand, RoleCommand};
 use super::application::{ApplicationCommand, DirectoryCommand};
+use super::aws::{AwsCommand, AwsKeyCommand, RoleCommand};
 use super::cloud::{CloudCommand, ImdsCommand};
 use super::vault::{KeyCommand, VaultCommand};
 use crate::world::World;
