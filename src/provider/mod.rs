@@ -2,11 +2,15 @@
 //! types, words and codes never leave its folder.
 
 #[cfg(feature = "azure")]
+mod answer;
+#[cfg(feature = "azure")]
 pub mod azure;
 mod cache;
 pub mod connect;
 pub mod explain;
 pub mod failure;
+#[cfg(feature = "azure")]
+mod http;
 pub mod local;
 pub mod probe;
 mod tenant;

@@ -16,7 +16,6 @@ use azure_security_keyvault_keys::{KeyClient, KeyClientOptions, ResourceExt};
 use jiff::Timestamp;
 use zeroize::Zeroizing;
 
-use super::answer::{Answer, Trouble};
 use super::classify::{self, Operation, Service};
 use super::credential::Credential;
 use super::foreign;
@@ -24,6 +23,7 @@ use super::keyref::{KeyRef, is_version};
 use super::subject::Subject;
 use super::transport::Transport;
 use crate::api::Reason;
+use crate::provider::answer::{Answer, Trouble};
 use crate::provider::{Attributes, Expiry, Failure, Kms, Purgeable, Wrapped};
 
 /// For one call, a challenge and a token included.

@@ -3,22 +3,16 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use azure_core::error::{Error, ErrorKind};
 use azure_core::http::headers::{HeaderName, HeaderValue, Headers};
 use azure_core::http::{AsyncRawResponse, HttpClient, Method, Request, request::Body};
 
-use super::answer::{Answer, Trouble};
 use crate::credentials::IMDS_HOST_VARIABLE;
+use crate::provider::answer::{Answer, Trouble};
+use crate::provider::http::{bounded, receive};
 
-const CONNECT: Duration = Duration::from_secs(5);
-/// Shorter than an attempt's own deadline, so that it can be told who did not answer.
-const READ: Duration = Duration::from_secs(8);
-/// Long enough for a second token, too short to hold a connection per directory.
-const IDLE: Duration = Duration::from_secs(3);
-const MAX_ANSWER: usize = 64 * 1024;
 const IMDS: &str = "http://169.254.169.254";
 
 /// Clients to the clouds and to the node's metadata service.
@@ -117,44 +111,6 @@ impl Heard {
     pub(super) fn take(&self) -> Option<Result<Answer, Trouble>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
-}
-
-fn bounded() -> reqwest::ClientBuilder {
-    reqwest::Client::builder()
-        .user_agent(concat!("tenant-kms-operator/", env!("CARGO_PKG_VERSION")))
-        .redirect(reqwest::redirect::Policy::none())
-        .referer(false)
-        .connect_timeout(CONNECT)
-        .read_timeout(READ)
-        .pool_idle_timeout(IDLE)
-        .pool_max_idle_per_host(1)
-        .retry(reqwest::retry::never())
-}
-
-async fn receive(sent: reqwest::Result<reqwest::Response>) -> Result<Answer, Trouble> {
-    let mut response = sent.map_err(|error| Trouble::of(&error))?;
-    if response
-        .content_length()
-        .is_some_and(|length| length > MAX_ANSWER as u64)
-    {
-        return Err(Trouble::TooLarge);
-    }
-    let mut body = Vec::new();
-    while let Some(chunk) = response
-        .chunk()
-        .await
-        .map_err(|error| Trouble::of(&error))?
-    {
-        if body.len() + chunk.len() > MAX_ANSWER {
-            return Err(Trouble::TooLarge);
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(Answer::new(
-        response.status().as_u16(),
-        response.headers(),
-        body,
-    ))
 }
 
 /// The SDK's requests, sent our way.

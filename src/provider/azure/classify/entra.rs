@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::api::Reason;
 use crate::provider::Failure;
-use crate::provider::azure::answer::Answer;
+use crate::provider::answer::Answer;
 use crate::provider::azure::federation::Presented;
 use crate::provider::azure::subject::{Proof, Subject, Who, quoted};
 

@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use crate::api::Reason;
 use crate::provider::Failure;
-use crate::provider::azure::answer::Answer;
+use crate::provider::answer::Answer;
 use crate::provider::azure::subject::{Selector, Subject, Who, quoted};
 
 #[derive(Deserialize)]

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::api::Reason;
-use crate::provider::azure::answer::Answer;
+use crate::provider::answer::Answer;
 use crate::provider::azure::subject::tests::application;
 use crate::provider::azure::subject::{Selector, Subject, Who};
 use crate::provider::{Failure, Kind};

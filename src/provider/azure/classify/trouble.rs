@@ -4,7 +4,7 @@ use super::Service;
 use super::imds::reach;
 use crate::api::Reason;
 use crate::provider::Failure;
-use crate::provider::azure::answer::Trouble;
+use crate::provider::answer::Trouble;
 use crate::provider::azure::subject::{Subject, quoted};
 
 /// What it means that a request to `service` got no answer.

@@ -4,7 +4,7 @@
 use serde::Deserialize;
 
 use crate::api::Reason;
-use crate::provider::azure::answer::Answer;
+use crate::provider::answer::Answer;
 use crate::provider::azure::subject::{Subject, quoted};
 use crate::provider::{Failure, Kind};
 

@@ -71,11 +71,13 @@ impl Answer {
         self.body
     }
 
-    /// The service's id of this request, for its support. Azure's are GUIDs; anything else might
-    /// be what a stranger in between was told, a secret included.
+    /// The service's id of this request, for its support. Azure's and AWS's are GUIDs; anything
+    /// else might be what a stranger in between was told, a secret included.
     pub fn request_id(&self) -> Option<&str> {
-        self.header("x-ms-request-id")
-            .filter(|id| super::is_guid(id))
+        let id = ["x-ms-request-id", "x-amzn-requestid"];
+        id.iter()
+            .find_map(|name| self.header(name))
+            .filter(|id| is_guid(id))
     }
 
     /// `Retry-After` in seconds or as a date, or the Azure forms in milliseconds.
@@ -97,9 +99,18 @@ impl Answer {
 
 /// The time from `now` to an HTTP date; zero when it has passed.
 fn until(date: &str, now: SystemTime) -> Option<Duration> {
-    let then = azure_core::time::parse_rfc7231(date).ok()?.unix_timestamp();
-    let then = Duration::from_secs(u64::try_from(then).ok()?);
+    let then = jiff::fmt::rfc2822::parse(date).ok()?.timestamp();
+    let then = Duration::from_secs(u64::try_from(then.as_second()).ok()?);
     Some(then.saturating_sub(now.duration_since(UNIX_EPOCH).ok()?))
+}
+
+/// 8-4-4-4-12 hexadecimal digits.
+pub fn is_guid(text: &str) -> bool {
+    text.len() == 36
+        && text.bytes().enumerate().all(|(i, b)| match i {
+            8 | 13 | 18 | 23 => b == b'-',
+            _ => b.is_ascii_hexdigit(),
+        })
 }
 
 /// Why there is no answer. Holds nothing that a peer sent.
