@@ -29,11 +29,9 @@ pub(crate) fn prepare(world: &World, asked: &Asked, place: Place) -> (Seen, Serv
         "GetCallerIdentity" => "caller-identity",
         _ => "other",
     };
-    for name in ["WebIdentityToken", "ExternalId"] {
-        // An external id is no secret to AWS, and none here: only tokens are.
-        if let Some(value) = asked.form(name).filter(|_| name == "WebIdentityToken") {
-            world.calls.secret(&value);
-        }
+    // An external id is no secret to AWS, and none here.
+    if let Some(token) = asked.form("WebIdentityToken") {
+        world.calls.secret(&token);
     }
     let known = caller.as_ref().ok();
     let seen = Seen {
