@@ -305,6 +305,13 @@ impl TenantKmsSpec {
             .map_or(&[], |keys| keys.erased_ids.as_slice())
     }
 
+    /// Whether a role is assumed that must ask for the tenant's external id.
+    pub fn has_external_id(&self) -> bool {
+        self.aws
+            .as_ref()
+            .is_some_and(|aws| aws.role_arn.is_some() && aws.service_account_name.is_none())
+    }
+
     pub fn is_suspended(&self) -> bool {
         self.suspend == Some(true)
     }

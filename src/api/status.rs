@@ -67,6 +67,9 @@ pub struct TenantKmsStatus {
     /// The values in force, defaults included.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub effective: Option<Effective>,
+    /// What the trust policy of `spec.aws.roleArn` must ask for as `sts:ExternalId`: this tenant's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub external_id: Option<String>,
     /// The newest value of each request annotation that was carried out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub handled_requests: Option<HandledRequests>,

@@ -14,7 +14,7 @@ use crate::api::Reason;
 use crate::credentials::{AzureIdentity, SecretSource};
 use crate::policy;
 use crate::provider::probe::{Step, probe_observed};
-use crate::provider::{Failure, Proved, Providers};
+use crate::provider::{Anchor, Failure, Proved, Providers};
 
 /// Probe the key of a manifest: wrap, unwrap, compare
 #[derive(Debug, clap::Args)]
@@ -120,7 +120,9 @@ async fn report(args: &Args) -> Result<Report, String> {
         ..Report::default()
     };
     let begun = Instant::now();
-    let connected = providers.connect(&tenant, &spec, true).await;
+    let connected = providers
+        .connect(&tenant, &spec, &Anchor::default(), true)
+        .await;
     report.step("resolve", begun.elapsed(), connected.is_ok());
     let outcome = match connected {
         Err(failure) => Err(failure),

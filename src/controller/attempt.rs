@@ -15,7 +15,7 @@ use super::tenant::{Checked, Rotated, Rotation, Surveyed, Tried};
 use super::work::{self, Active, Bound};
 use crate::api::{ProviderKind, Reason, TenantKmsSpec};
 use crate::clock::Moment;
-use crate::provider::{Failure, TenantId};
+use crate::provider::{Anchor, Failure, TenantId};
 use crate::seal;
 
 /// How long a candidate's attempt may take.
@@ -169,11 +169,11 @@ impl Launch<'_> {
         slot: &mut Slot<(), Surveyed>,
         permit: OwnedSemaphorePermit,
         spec: TenantKmsSpec,
-        tenant_uid: String,
+        anchor: Anchor,
     ) {
         let (ctx, id) = (self.ctx.clone(), self.id.clone());
         let work = async move {
-            let survey = work::survey(&ctx, &id, &spec, &tenant_uid);
+            let survey = work::survey(&ctx, &id, &spec, &anchor);
             within(TRIAL_DEADLINE, survey).await
         };
         self.launch(slot, permit, (), work);

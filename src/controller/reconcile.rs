@@ -335,11 +335,11 @@ fn begin(ctx: &Arc<Context>, id: &TenantId, entry: &mut Entry) {
     }
     if !entry.open.survey.is_open()
         && entry.tenant.wants_survey(now)
-        && let Some((spec, basis)) = entry.tenant.in_force().zip(entry.tenant.basis())
+        && let Some((spec, active)) = entry.tenant.in_force().zip(entry.tenant.active())
         && let Some(permit) = launch().permit()
     {
-        let uid = basis.tenant_uid;
-        launch().survey(&mut entry.open.survey, permit, spec, uid);
+        let anchor = active.anchor();
+        launch().survey(&mut entry.open.survey, permit, spec, anchor);
     }
     if !entry.open.rotation.is_open()
         && let Some(rotation) = entry.tenant.rotation_due(now)

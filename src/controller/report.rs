@@ -10,7 +10,7 @@ use super::tenant::Reading;
 use crate::api::{
     Effective, HandledRequests, MasterKeyStatus, Phase, Reason, TenantKmsStatus, VerifyError,
 };
-use crate::provider::Failure;
+use crate::provider::{Failure, external_id};
 use crate::record::keyring::{Key, Keyring};
 use crate::seal::{Cause, State};
 
@@ -38,6 +38,8 @@ pub struct View<'a> {
     pub last_verified: Option<Timestamp>,
     pub identity: Option<&'a str>,
     pub kek_version: Option<&'a str>,
+    /// The tenant's uid, where its external id is to be told.
+    pub external_id_of: Option<&'a str>,
     /// What the key in use can do no more, or what keeps its master key from being rotated.
     pub refused: Option<&'a Failure>,
     pub keyring: Option<&'a Keyring>,
@@ -279,6 +281,7 @@ pub fn report(view: &View<'_>, reported: Option<&TenantKmsStatus>) -> TenantKmsS
         kek_version: view.kek_version.map(str::to_owned),
         master_keys: view.keyring.map_or_else(Vec::new, master_keys),
         effective: view.effective.cloned(),
+        external_id: view.external_id_of.map(external_id),
         handled_requests: (*view.handled != HandledRequests::default())
             .then(|| view.handled.clone()),
     };

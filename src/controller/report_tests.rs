@@ -41,6 +41,7 @@ fn blank() -> View<'static> {
         last_verified: None,
         identity: None,
         kek_version: None,
+        external_id_of: None,
         refused: None,
         keyring: None,
         effective: None,

@@ -50,6 +50,15 @@ pub struct Risk {
 pub fn judge(reading: Option<&Reading>, secret: Option<Secret<'_>>, now: Timestamp) -> Risk {
     let mut risks = Vec::new();
     let attributes = reading.and_then(|reading| reading.as_ref().ok()?.as_ref());
+    if let Some(moved) = attributes.and_then(|known| known.moved.as_ref()) {
+        let message = format!(
+            "The alias in spec.kmsKeyRef names another key now, {}. It is not followed: the tenant \
+             goes on with the key that wraps its master keys. Check with the key's owner; the \
+             tenant moves there by: {}",
+            moved.to, moved.command
+        );
+        risks.push((Reason::InvalidKeyRef, message));
+    }
     if let Some(expiry) = attributes.and_then(|known| known.expires.as_ref())
         && near(expiry.at, now)
     {

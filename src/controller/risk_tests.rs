@@ -1,7 +1,7 @@
 use jiff::civil::date;
 
 use super::*;
-use crate::provider::{Attributes, Expiry, Failure, Purgeable};
+use crate::provider::{Attributes, Expiry, Failure, Moved, Purgeable};
 
 const DAY: SignedDuration = SignedDuration::from_hours(24);
 
@@ -19,6 +19,7 @@ fn known(expires_in_days: Option<i32>, purgeable: bool) -> Reading {
         purgeable: purgeable.then(|| Purgeable {
             command: "protect".to_owned(),
         }),
+        moved: None,
     }))
 }
 
@@ -123,4 +124,18 @@ fn a_risk_reads_the_same_tomorrow() {
     let reading = known(Some(20), true);
     let today = judge(Some(&reading), secret(6, 20), now());
     assert_eq!(today, judge(Some(&reading), secret(6, 20), now() + DAY));
+}
+
+#[test]
+fn an_alias_that_moved_comes_first_and_names_the_key() {
+    let attributes = Attributes {
+        moved: Some(Moved {
+            to: "arn:other".to_owned(),
+            command: "follow".to_owned(),
+        }),
+        ..Attributes::default()
+    };
+    let risk = judge(Some(&Ok(Some(attributes))), secret(6, 2), now());
+    assert_eq!((risk.is, risk.reason), (Is::True, Reason::InvalidKeyRef));
+    assert!(risk.message.contains("arn:other") && risk.message.contains("follow"));
 }

@@ -11,7 +11,7 @@ use super::context::Context;
 use super::guests::Missed;
 use crate::api::Phase;
 use crate::clock::Moment;
-use crate::provider::{Failure, Kind, TenantId};
+use crate::provider::{Anchor, Failure, Kind, TenantId};
 use crate::record::Record;
 use crate::record::keyring::{KeyId, wrapping};
 use crate::session::roster::{Seen, Veto};
@@ -170,7 +170,11 @@ async fn open(
     };
     ctx.keys.settle(id, record);
     let opened = async {
-        let kms = ctx.providers.connect(id, &applied.spec, false).await?;
+        let kms = {
+            let anchor = Anchor::of(&record.tenant_uid, Some(&keyring.kek.key_id));
+            let connected = ctx.providers.connect(id, &applied.spec, &anchor, false);
+            connected.await?
+        };
         wrapping::open(kms.as_ref(), &record.tenant_uid, &locked).await
     };
     match opened.await {

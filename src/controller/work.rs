@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use super::context::Context;
 use super::tenant::{Basis, Change, Checked, Reading, Rotated, Success, Surveyed, Tried};
 use crate::api::{ImportFrom, Reason, TenantKmsSpec};
-use crate::provider::{Failure, Kms, TenantId, probe};
+use crate::provider::{Anchor, Failure, Kms, TenantId, probe};
 use crate::record::Record;
 use crate::record::keyring::wrapping::Opened;
 use crate::record::keyring::{Kek, Keyring, Locked, problem, takeover, wrapping};
@@ -41,6 +41,12 @@ impl Active {
             locked,
         }
     }
+
+    /// What a connection needs of it.
+    pub fn anchor(&self) -> Anchor {
+        let wrapping = self.locked.as_ref().map(|(kek, _)| kek.key_id.as_str());
+        Anchor::of(&self.tenant_uid, wrapping)
+    }
 }
 
 fn success(kms: &dyn Kms, kek_version: &str) -> Success {
@@ -59,8 +65,9 @@ pub async fn check(
     active: &Active,
     fresh: bool,
 ) -> Result<Checked, Failure> {
-    let kms = ctx.providers.connect(id, spec, fresh).await?;
     let uid = active.tenant_uid.as_str();
+    let anchor = active.anchor();
+    let kms = ctx.providers.connect(id, spec, &anchor, fresh).await?;
     let Some((kek, locked)) = &active.locked else {
         let proved = probe(kms.as_ref(), uid).await?;
         return Ok(Checked {
@@ -88,14 +95,15 @@ pub async fn attempt(
     before: Option<&TenantKmsSpec>,
     bound: &Bound,
 ) -> Result<Tried, Failure> {
-    let kms = ctx.providers.connect(id, spec, true).await?;
+    let uid = bound.basis.tenant_uid.as_str();
+    let anchor = Anchor::of(uid, None);
+    let kms = ctx.providers.connect(id, spec, &anchor, true).await?;
     let new = kms.as_ref();
     let claim = new.is_exclusive().then(|| new.key_id().to_owned());
     if let Some(key) = &claim {
         let checked = ctx.check_claim(id, key).await;
         checked.map_err(|_| conflict(&ctx.records_namespace, key))?;
     }
-    let uid = bound.basis.tenant_uid.as_str();
     let proved = probe(new, uid).await?;
     let keyring = bound.keyring.as_ref();
     let active = keyring.and_then(|one| Some((one, one.locked(one.active()?)?)));
@@ -120,7 +128,8 @@ pub async fn attempt(
         }
         Some((keyring, _)) => {
             let before = before.ok_or_else(never_migrates)?;
-            let old = ctx.providers.connect(id, before, true).await;
+            let anchor = Anchor::of(uid, Some(&keyring.kek.key_id));
+            let old = ctx.providers.connect(id, before, &anchor, true).await;
             let old = old.map_err(old_key)?;
             let rewrapped = wrapping::rewrap(old.as_ref(), new, spec.provider, uid, keyring).await;
             let (rewrapped, opened) = rewrapped.map_err(old_key)?;
@@ -144,10 +153,11 @@ pub async fn survey(
     ctx: &Context,
     id: &TenantId,
     spec: &TenantKmsSpec,
-    tenant_uid: &str,
+    anchor: &Anchor,
 ) -> Result<Surveyed, Failure> {
-    let kms = ctx.providers.connect(id, spec, false).await?;
-    let probed = probe(kms.as_ref(), tenant_uid).await;
+    let uid = anchor.tenant_uid.as_deref().unwrap_or_default();
+    let kms = ctx.providers.connect(id, spec, anchor, false).await?;
+    let probed = probe(kms.as_ref(), uid).await;
     let reading: Reading = kms.attributes().await;
     Ok(Surveyed { reading, probed })
 }
@@ -159,10 +169,15 @@ pub async fn rotate(
     spec: &TenantKmsSpec,
     bound: &Bound,
 ) -> Result<Rotated, Failure> {
-    let kms = ctx.providers.connect(id, spec, false).await?;
-    let (kms, uid) = (kms.as_ref(), bound.basis.tenant_uid.as_str());
-    let proved = probe(kms, uid).await?;
+    let uid = bound.basis.tenant_uid.as_str();
     let keyring = bound.keyring.as_ref();
+    let wrapping = keyring
+        .filter(|keyring| keyring.active().is_some())
+        .map(|keyring| keyring.kek.key_id.as_str());
+    let anchor = Anchor::of(uid, wrapping);
+    let kms = ctx.providers.connect(id, spec, &anchor, false).await?;
+    let kms = kms.as_ref();
+    let proved = probe(kms, uid).await?;
     // One key wraps every live version: what another one wraps would not open.
     if let Some((keyring, active)) = keyring.and_then(|one| Some((one, one.active()?)))
         && keyring.kek.key_id != kms.key_id()

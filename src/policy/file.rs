@@ -132,7 +132,8 @@ fn key_patterns(at: &str, patterns: &[String]) -> Result<Vec<KeyPattern>, Invali
     parsed.ok_or_else(|| {
         Invalid(format!(
             "{at}.keys must hold https://HOST/keys/NAME, https://HOST/keys/*, https://HOST/*, \
-             local://NAME or local://* only: no version, no other place for a *"
+             the whole ARN of a key or alias of AWS KMS, local://NAME or local://* only: no \
+             version, no other place for a *"
         ))
     })
 }

@@ -40,8 +40,8 @@ impl TenantPattern {
     }
 }
 
-/// `https://HOST/*`, `https://HOST/keys/*` or `https://HOST/keys/NAME`; `local://*` or
-/// `local://NAME`.
+/// `https://HOST/*`, `https://HOST/keys/*` or `https://HOST/keys/NAME`; the whole ARN of a key or alias
+/// of AWS KMS; `local://*` or `local://NAME`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyPattern {
     /// In the spelling of canonical key ids. With `whole` unset it ends in `/`.
@@ -54,8 +54,29 @@ impl KeyPattern {
     pub fn parse(text: &str) -> Option<Self> {
         match text.strip_prefix("local://") {
             Some(name) => Self::local(text, name),
+            None if text.starts_with("arn:") => Self::arn(text),
             None => Self::of_host(text),
         }
+    }
+
+    /// One key: whoever names a key of AWS in a spec chooses the role too.
+    fn arn(text: &str) -> Option<Self> {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"_/-".contains(&b);
+        let parts: Vec<&str> = text.split(':').collect();
+        let ["arn", partition, "kms", region, account, resource] = parts[..] else {
+            return None;
+        };
+        let (kind, name) = resource.split_once('/')?;
+        let sound = partition.starts_with("aws")
+            && !region.is_empty()
+            && account.len() == 12
+            && ["key", "alias"].contains(&kind)
+            && !name.is_empty();
+        let all = [partition, region, account, name];
+        (sound && all.iter().all(|part| part.bytes().all(plain))).then(|| Self {
+            prefix: text.to_owned(),
+            whole: true,
+        })
     }
 
     fn local(text: &str, name: &str) -> Option<Self> {
@@ -168,6 +189,26 @@ mod tests {
             "https://u@acme-kv.vault.azure.net/*",
             "http://acme-kv.vault.azure.net/*",
             "https://localhost/*",
+        ] {
+            assert_eq!(KeyPattern::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn keys_of_aws_are_named_whole() {
+        let key = "arn:aws:kms:eu-central-1:444455556666:key/1234abcd-12ab-34cd-56ef-1234567890ab";
+        let hit = |text: &str| KeyPattern::parse(text).is_some_and(|p| p.matches(key));
+        assert!(hit(key));
+        assert!(!hit(&key.replace("0ab", "0ac")));
+        let alias = "arn:aws:kms:eu-central-1:444455556666:alias/acme";
+        assert!(KeyPattern::parse(alias).is_some_and(|p| p.is_exact()));
+        for bad in [
+            "arn:*",
+            "arn:aws:kms:eu-central-1:444455556666:key/*",
+            "arn:aws:kms:*:444455556666:key/a",
+            "arn:aws:kms:eu-central-1:*:key/a",
+            "arn:aws:iam::444455556666:role/a",
+            "arn:aws:kms:eu-central-1:444455556666:key/",
         ] {
             assert_eq!(KeyPattern::parse(bad), None, "{bad}");
         }

@@ -2,7 +2,7 @@
 //! byte leaves. The policy is asked at every use, also when a client is at hand.
 
 #![cfg_attr(
-    not(feature = "azure"),
+    not(all(feature = "aws", feature = "azure")),
     allow(unused, reason = "a build without a cloud only refuses")
 )]
 
@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 use super::cache::{Cache, Made};
 use super::local::{self, LocalKms};
 pub use super::tenant::TenantId;
-use super::{Failure, Kms};
+use super::{Anchor, Failure, Kms};
 use crate::api::{AzureSpec, ProviderKind, Reason, SecretRef, TenantKmsSpec};
 use crate::clock::SystemClock;
 use crate::credentials::{AzureIdentity, Cluster, Lent, Secret, SecretSource};
@@ -32,6 +32,7 @@ pub trait Connect: Send + Sync {
         &self,
         tenant: &TenantId,
         spec: &TenantKmsSpec,
+        anchor: &Anchor,
         fresh: bool,
     ) -> Result<Arc<dyn Kms>, Failure>;
 
@@ -55,9 +56,10 @@ impl Connect for Providers {
         &self,
         tenant: &TenantId,
         spec: &TenantKmsSpec,
+        anchor: &Anchor,
         fresh: bool,
     ) -> Result<Arc<dyn Kms>, Failure> {
-        Self::connect(self, tenant, spec, fresh).await
+        Self::connect(self, tenant, spec, anchor, fresh).await
     }
 
     fn permitted(&self, tenant: &TenantId, spec: &TenantKmsSpec) -> Result<(), Failure> {
@@ -84,6 +86,8 @@ pub struct Providers {
     secrets: SecretSource,
     cluster: Cluster,
     local: local::Files,
+    #[cfg(feature = "aws")]
+    aws: super::aws::Aws,
     #[cfg(feature = "azure")]
     azure_own: super::azure::Own,
     #[cfg(feature = "azure")]
@@ -103,8 +107,8 @@ impl std::fmt::Debug for Providers {
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error(
     "no client for the clouds could be made. SSL_CERT_FILE, when set, must be a file of \
-     certificates; AZURE_POD_IDENTITY_AUTHORITY_HOST an http or https URL; AZURE_AUTHORITY_HOST \
-     an https URL"
+     certificates; AZURE_POD_IDENTITY_AUTHORITY_HOST and AWS_EC2_METADATA_SERVICE_ENDPOINT http or \
+     https URLs; AZURE_AUTHORITY_HOST an https URL"
 )]
 pub struct NoTransport;
 
@@ -119,6 +123,8 @@ impl Providers {
             secrets,
             cluster: Cluster::default(),
             local: local::Files::default(),
+            #[cfg(feature = "aws")]
+            aws: super::aws::Aws::from_environment().map_err(|_| NoTransport)?,
             #[cfg(feature = "azure")]
             azure_own: super::azure::Own::from_environment(azure_identity),
             #[cfg(feature = "azure")]
@@ -146,19 +152,28 @@ impl Providers {
     }
 
     /// A client for the key and credential that `spec` names. Only the API server is asked here,
-    /// for what a namespace lends: a refusal means that nothing was sent to any cloud. `fresh`
+    /// for what a namespace lends, and AWS which key an alias names: any other refusal means that
+    /// nothing was sent to any cloud. `fresh`
     /// makes a new client, which fetches a new token.
     #[cfg_attr(
-        not(feature = "azure"),
+        not(any(feature = "aws", feature = "azure")),
         expect(clippy::unused_async, reason = "without a cloud nothing is waited for")
     )]
     pub async fn connect(
         &self,
         tenant: &TenantId,
         spec: &TenantKmsSpec,
+        anchor: &Anchor,
         fresh: bool,
     ) -> Result<Arc<dyn Kms>, Failure> {
         match spec.provider {
+            #[cfg(feature = "aws")]
+            ProviderKind::Aws => {
+                let policy = self.policy.borrow().clone();
+                let (aws, cluster) = (&self.aws, &self.cluster);
+                aws.connect(tenant, spec, anchor, &policy, cluster, fresh)
+                    .await
+            }
             #[cfg(feature = "azure")]
             ProviderKind::Azure => self.connect_azure(tenant, spec, fresh).await,
             ProviderKind::Local => {
@@ -173,6 +188,11 @@ impl Providers {
     /// Whether the policy allows this spec now. Sends nothing and reads no secret.
     pub fn permitted(&self, tenant: &TenantId, spec: &TenantKmsSpec) -> Result<(), Failure> {
         match spec.provider {
+            #[cfg(feature = "aws")]
+            ProviderKind::Aws => {
+                let policy = self.policy.borrow().clone();
+                self.aws.permitted(tenant, spec, &policy)
+            }
             #[cfg(feature = "azure")]
             ProviderKind::Azure => {
                 let policy = self.policy.borrow().clone();
@@ -189,6 +209,8 @@ impl Providers {
     /// Drops the tenant's clients and tokens.
     pub fn forget(&self, tenant: &TenantId) {
         self.cache.forget(tenant);
+        #[cfg(feature = "aws")]
+        self.aws.forget(tenant);
     }
 
     #[cfg(feature = "azure")]

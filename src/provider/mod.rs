@@ -1,15 +1,17 @@
 //! What every key service must do, and the proof that it does. One folder per vendor; a vendor's
 //! types, words and codes never leave its folder.
 
-#[cfg(feature = "azure")]
+#[cfg(any(feature = "aws", feature = "azure"))]
 mod answer;
+#[cfg(feature = "aws")]
+pub mod aws;
 #[cfg(feature = "azure")]
 pub mod azure;
 mod cache;
 pub mod connect;
 pub mod explain;
 pub mod failure;
-#[cfg(feature = "azure")]
+#[cfg(any(feature = "aws", feature = "azure"))]
 mod http;
 pub mod local;
 pub mod probe;
@@ -22,7 +24,7 @@ use zeroize::Zeroizing;
 pub use connect::{Connect, Providers};
 pub use failure::{Code, Failure, Kind};
 pub use probe::{Proved, probe};
-pub use tenant::TenantId;
+pub use tenant::{Anchor, TenantId, external_id};
 
 /// Bytes wrapped by a KEK, with the version that wrapped them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,12 +39,20 @@ pub struct Wrapped {
 pub struct Attributes {
     pub expires: Option<Expiry>,
     pub purgeable: Option<Purgeable>,
+    pub moved: Option<Moved>,
 }
 
 /// When the key's use ends, and the command that gives it more time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expiry {
     pub at: Timestamp,
+    pub command: String,
+}
+
+/// The name by which a spec names the key names another one now; the command that follows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Moved {
+    pub to: String,
     pub command: String,
 }
 

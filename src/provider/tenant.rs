@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use aws_lc_rs::digest::{SHA256, digest};
+
 use crate::policy::pattern::is_dns_name;
 
 /// `namespace/name` of one `TenantKms`.
@@ -32,5 +34,50 @@ impl TenantId {
 impl fmt::Display for TenantId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// What is on record of a tenant and a connection depends on. The default is nothing: no record.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Anchor {
+    pub tenant_uid: Option<String>,
+    /// The key that wraps what is on record, where a spec names it by something that may move.
+    pub key_id: Option<String>,
+}
+
+impl Anchor {
+    pub fn of(tenant_uid: &str, key_id: Option<&str>) -> Self {
+        Self {
+            tenant_uid: Some(tenant_uid.to_owned()),
+            key_id: key_id.map(str::to_owned),
+        }
+    }
+
+    pub fn external_id(&self) -> Option<String> {
+        self.tenant_uid.as_deref().map(external_id)
+    }
+}
+
+/// The external id that the operator issues to the tenant with this uid: as random as that, the same
+/// for as long as it lives, and telling nothing of it.
+pub fn external_id(tenant_uid: &str) -> String {
+    let digest = digest(&SHA256, format!("external id\n{tenant_uid}").as_bytes());
+    let hex: String = digest.as_ref()[..16]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    format!("tkms-{hex}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_external_id_is_one_tenant_s_for_ever() {
+        assert_eq!(external_id("a"), external_id("a"));
+        assert_ne!(external_id("a"), external_id("b"));
+        let id = external_id("0123456789abcdef0123456789abcdef");
+        assert!(id.len() == 37 && !id.contains("0123456789abcdef"), "{id}");
     }
 }

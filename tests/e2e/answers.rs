@@ -1,9 +1,10 @@
-//! Every answer of Entra, the metadata service and Key Vault, through the real binary: which
+//! Every answer of Entra, the metadata services, Key Vault, STS and KMS, through the real binary: which
 //! reason, whether it is a denial, what the reader is told to do, and what was sent at all. No
 //! output may hold a secret or a token that a cloud saw.
 
 #![allow(clippy::too_many_lines, reason = "tables, read from top to bottom")]
 
+mod aws;
 mod entra;
 mod imds;
 mod local;

@@ -6,6 +6,7 @@ mod agent;
 mod agent_ca;
 mod answers;
 mod argo;
+mod aws;
 mod canary;
 mod chart;
 mod drill;

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use super::clock::Hands;
 use crate::api::{Reason, SecretRef, TenantKmsSpec};
 use crate::clock::{Clock, Moment};
-use crate::provider::{Connect, Failure, Kms, TenantId, Wrapped};
+use crate::provider::{Anchor, Connect, Failure, Kms, TenantId, Wrapped};
 
 /// The keys that exist. The last belongs to another namespace.
 pub const KEYS: [&str; 3] = ["vault-a/key", "vault-b/key", "vault-x/key"];
@@ -306,6 +306,7 @@ impl Connect for Connector {
         &self,
         _: &TenantId,
         spec: &TenantKmsSpec,
+        _: &Anchor,
         _: bool,
     ) -> Result<Arc<dyn Kms>, Failure> {
         let key = KEYS.into_iter().find(|key| *key == spec.kms_key_ref);

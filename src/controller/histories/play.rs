@@ -10,7 +10,7 @@ use super::process::{Process, tenant};
 use super::world::World;
 use crate::api::{ProviderKind, TenantKmsSpec};
 use crate::controller::context::lock;
-use crate::provider::Connect;
+use crate::provider::{Anchor, Connect};
 use crate::record::Record;
 use crate::record::keyring::{Key, Keyring, wrapping};
 
@@ -306,7 +306,9 @@ async fn settled(world: &mut World) {
     );
     let spec = TenantKmsSpec::new(ProviderKind::Azure, keyring.kek.key_id.clone());
     let kms = Connector(world.cloud.clone());
-    let kms = kms.connect(&tenant(), &spec, true).await;
+    let kms = kms
+        .connect(&tenant(), &spec, &Anchor::default(), true)
+        .await;
     let kms = kms.expect("the key is there");
     for version in keyring.live() {
         let locked = keyring.locked(version).expect("live");

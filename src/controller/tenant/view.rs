@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::Tenant;
-use crate::api::TenantKmsStatus;
+use crate::api::{TenantKmsSpec, TenantKmsStatus};
 use crate::clock::Moment;
 use crate::controller::candidate::{Candidate, Verdict};
 use crate::controller::report::{View, verify_error};
@@ -67,6 +67,7 @@ impl Tenant {
                 .last_success
                 .as_ref()
                 .map(|(one, _)| one.kek_version.as_str()),
+            external_id_of: self.external_id_of(),
             effective: self.effective.as_ref(),
             keyring: self.keyring(),
             handled: self.handled(),
@@ -74,6 +75,18 @@ impl Tenant {
             secret: self.applied().and_then(|applied| Secret::of(&applied.spec)),
             now: now.timestamp(),
         }
+    }
+
+    /// The tenant's uid, where the spec in force or the one to be decided needs an external id. A
+    /// customer needs it before anything can work.
+    fn external_id_of(&self) -> Option<&str> {
+        let wanted = self.candidate.as_ref().map(|candidate| &candidate.spec);
+        let in_force = self.applied().map(|applied| &applied.spec);
+        let mut specs = wanted.into_iter().chain(in_force);
+        let record = &self.stored.as_ref()?.record;
+        specs
+            .any(TenantKmsSpec::has_external_id)
+            .then_some(record.tenant_uid.as_str())
     }
 
     /// Of what the object wants and does not have.

@@ -240,6 +240,7 @@ impl Kms for AzureKms {
             purgeable: purgeable.then(|| Purgeable {
                 command: self.subject.protect(),
             }),
+            moved: None,
         }))
     }
 

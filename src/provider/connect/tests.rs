@@ -59,7 +59,10 @@ impl Setup {
             },
         });
         let spec = serde_json::from_value(spec).expect("a spec");
-        self.providers.connect(&self.tenant, &spec, fresh).await
+        let anchor = Anchor::default();
+        self.providers
+            .connect(&self.tenant, &spec, &anchor, fresh)
+            .await
     }
 
     async fn client(&self, key: &str) -> Arc<dyn Kms> {

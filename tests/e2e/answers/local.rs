@@ -294,9 +294,9 @@ async fn half_a_credential_is_none() {
             }
         })
         .sends_nothing(),
-        row("another provider", ("Misconfigured", "ProviderNotBuilt", "'aws'"), |c| {
+        row("another provider", ("Misconfigured", "ProviderNotBuilt", "'gcp'"), |c| {
             c.spec.clear();
-            c.provider = "aws";
+            c.provider = "gcp";
         })
         .sends_nothing(),
     ])

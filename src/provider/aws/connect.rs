@@ -1,0 +1,226 @@
+//! From a checked spec to a client of KMS, and the sessions it works with. A client lives for at most
+//! `proofTTL`, and its session with it, so that a no of STS is heard.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use aws_credential_types::Credentials;
+
+use super::classify;
+use super::kms::AwsKms;
+use super::means::AUDIENCE;
+use super::own::Own;
+use super::plan::plan;
+use super::sts;
+use super::subject::{Subject, Who, quoted};
+use super::transport::{NoClient, Transport};
+use crate::api::{AwsSpec, Reason, TenantKmsSpec};
+use crate::clock::SystemClock;
+use crate::credentials::Cluster;
+use crate::policy::Policy;
+use crate::provider::cache::{Cache, Made};
+use crate::provider::{Anchor, Failure, Kms, TenantId};
+use crate::random;
+
+/// Twice the design point of one process; beyond it they are tried anew.
+const TRIED: usize = 20_000;
+
+/// What a client is made from.
+type Spec = (String, Option<Box<AwsSpec>>, Anchor);
+
+/// Everything that connections to AWS need, built once per process.
+pub struct Aws {
+    transport: Transport,
+    own: Own,
+    cache: Cache<Spec>,
+    tried: Tried,
+}
+
+impl fmt::Debug for Aws {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Aws")
+    }
+}
+
+/// Role and external id by tenant, where a wrong one was tried and refused.
+type Tried = Arc<Mutex<HashMap<TenantId, (String, String)>>>;
+
+impl Aws {
+    pub fn from_environment() -> Result<Self, NoClient> {
+        Ok(Self {
+            transport: Transport::from_environment()?,
+            own: Own::from_environment(),
+            cache: Cache::new(Arc::new(SystemClock)),
+            tried: Tried::default(),
+        })
+    }
+
+    /// Whether the policy allows this spec now.
+    pub fn permitted(
+        &self,
+        tenant: &TenantId,
+        spec: &TenantKmsSpec,
+        policy: &Policy,
+    ) -> Result<(), Failure> {
+        // Any external id will do: it is no question of the policy.
+        let written = spec.aws.as_ref().and_then(|aws| aws.external_id.as_deref());
+        plan(
+            tenant,
+            spec,
+            Some(written.unwrap_or("-")),
+            policy,
+            &self.own,
+        )
+        .map(drop)
+    }
+
+    /// A client. AWS itself is asked only where `kmsKeyRef` is an alias that is not known to be a
+    /// certain key: which key it names.
+    pub async fn connect(
+        &self,
+        tenant: &TenantId,
+        spec: &TenantKmsSpec,
+        anchor: &Anchor,
+        policy: &Policy,
+        cluster: &Cluster,
+        fresh: bool,
+    ) -> Result<Arc<dyn Kms>, Failure> {
+        let external_id = anchor.external_id();
+        let mut subject = plan(tenant, spec, external_id.as_deref(), policy, &self.own)?;
+        let made = Made {
+            spec: (spec.kms_key_ref.clone(), spec.aws.clone(), anchor.clone()),
+            secret: None,
+        };
+        let cached = self.cache.get(tenant, &made, spec.timing().proof_ttl);
+        if let (false, Some(kms)) = (fresh, cached) {
+            return Ok(kms);
+        }
+        let source = Source {
+            transport: self.transport.clone(),
+            own: self.own.clone(),
+            cluster: cluster.clone(),
+            tenant: tenant.clone(),
+            tried: self.tried.clone(),
+            fresh,
+        };
+        source.check(&subject).await?;
+        let alias = subject.key.is_alias().then(|| subject.key.arn.clone());
+        if alias.is_some() {
+            let pinned = anchor.key_id.as_deref();
+            if let Some(key) = pinned.and_then(|arn| subject.key.sibling(arn)) {
+                subject.key = key;
+            }
+        }
+        let open = subject.key.is_alias();
+        let kms = AwsKms::new(source, subject, alias);
+        let kms: Arc<dyn Kms> = Arc::new(if open { kms.resolved().await? } else { kms });
+        self.cache.put(tenant, made, kms.clone());
+        Ok(kms)
+    }
+
+    /// Drops the tenant's clients and sessions.
+    pub fn forget(&self, tenant: &TenantId) {
+        self.cache.forget(tenant);
+    }
+}
+
+/// Where a tenant's sessions come from.
+#[derive(Debug)]
+pub struct Source {
+    pub transport: Transport,
+    own: Own,
+    cluster: Cluster,
+    tenant: TenantId,
+    tried: Tried,
+    fresh: bool,
+}
+
+impl Source {
+    /// Whether what the tenant's namespace lends can be had now; nothing leaves.
+    async fn check(&self, subject: &Subject) -> Result<(), Failure> {
+        match &subject.who {
+            Who::ServiceAccount { account, .. } => self.token(account).await.map(drop),
+            Who::Own | Who::Role { .. } => Ok(()),
+        }
+    }
+
+    /// One new session. Not bounded in time: the caller is.
+    pub async fn session(&self, subject: &Subject) -> Result<Credentials, Failure> {
+        let (transport, fresh) = (&self.transport, self.fresh);
+        let refused =
+            |refused: sts::Refused| refused.failure(subject, |said| classify::sts(said, subject));
+        match &subject.who {
+            Who::Own => self.own.session(transport, subject, fresh).await,
+            Who::Role { arn, external_id } => {
+                let own = self.own.session(transport, subject, fresh).await?;
+                let session =
+                    sts::with_external_id(transport, subject, own.clone(), arn, external_id);
+                let session = session.await.map_err(refused)?;
+                self.try_wrong(subject, own, arn, external_id).await?;
+                Ok(session)
+            }
+            Who::ServiceAccount { arn, account } => {
+                let token = self.token(account).await?;
+                let session = sts::with_token(transport, subject, arn, &token);
+                session.await.map_err(refused)
+            }
+        }
+    }
+
+    /// Lets the tenant's object name this key.
+    pub fn follow(&self, arn: &str) -> String {
+        let patch = serde_json::json!({ "spec": { "kmsKeyRef": arn } });
+        format!(
+            "kubectl patch tkms {} --namespace {} --type merge --patch {}",
+            quoted(&self.tenant.name),
+            quoted(&self.tenant.namespace),
+            quoted(&patch.to_string())
+        )
+    }
+
+    async fn token(&self, account: &str) -> Result<crate::credentials::Secret, Failure> {
+        let name = account.split('/').next_back().unwrap_or_default();
+        // Boxed: the API server's future is large.
+        Box::pin(self.cluster.token(&self.tenant, name, AUDIENCE)).await
+    }
+
+    /// A role that opens with any external id opens for whoever names it to the operator, so it is not
+    /// used. Tried once for each role and external id, when the right one has opened it.
+    async fn try_wrong(
+        &self,
+        subject: &Subject,
+        own: Credentials,
+        role: &str,
+        external_id: &str,
+    ) -> Result<(), Failure> {
+        let of = (role.to_owned(), external_id.to_owned());
+        if self.tried().get(&self.tenant) == Some(&of) {
+            return Ok(());
+        }
+        let wrong = random::hex::<16>().map_err(|_| {
+            Failure::transient(
+                Reason::ProviderError,
+                "the machine gave no random bytes; look at the node: kubectl describe node '<node>'",
+            )
+        })?;
+        let wrong = format!("wrong-{wrong}");
+        let opened = sts::with_external_id(&self.transport, subject, own, role, &wrong).await;
+        match opened {
+            Ok(_) => Err(classify::opens_to_anybody(subject)),
+            Err(refused) if refused.is_denied() => {
+                let mut tried = self.tried();
+                if tried.len() >= TRIED {
+                    tried.clear();
+                }
+                tried.insert(self.tenant.clone(), of);
+                Ok(())
+            }
+            Err(refused) => Err(refused.failure(subject, |said| classify::sts(said, subject))),
+        }
+    }
+
+    fn tried(&self) -> std::sync::MutexGuard<'_, HashMap<TenantId, (String, String)>> {
+        self.tried.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,119 @@
+//! Every check of an AWS spec that needs no network: the key's ARN, the credential's fields, the policy.
+//! A plan exists only when all of them passed.
+
+use super::keyref::KeyRef;
+use super::means::choose;
+use super::own::Own;
+use super::subject::{Subject, Who, quoted};
+use crate::api::{AwsSpec, Reason, TenantKmsSpec};
+use crate::policy::Policy;
+use crate::provider::{Failure, TenantId};
+
+/// A role session's name has at most this many characters.
+const SESSION_NAME: usize = 64;
+
+/// A checked spec; its subject's key is the one of the spec, which may be an alias.
+pub fn plan(
+    tenant: &TenantId,
+    spec: &TenantKmsSpec,
+    external_id: Option<&str>,
+    policy: &Policy,
+    own: &Own,
+) -> Result<Subject, Failure> {
+    let none = AwsSpec::default();
+    let aws = spec.aws.as_deref().unwrap_or(&none);
+    let key = KeyRef::parse(&spec.kms_key_ref)?;
+    key.check_region(aws)?;
+    let who = choose(tenant, aws, &key, external_id)?;
+    own_identity_allowed(tenant, &key, &who, policy)?;
+    let mut session = format!("tenant-kms-{}-{}", tenant.namespace, tenant.name);
+    session.truncate(SESSION_NAME);
+    Ok(Subject {
+        who,
+        key,
+        own: own.role().map(str::to_owned),
+        session,
+    })
+}
+
+/// The operator's own identity, and a role that trusts it, need a grant that names tenant and key: a
+/// tenant chooses both, and whatever else trusts the operator must stay out of its reach.
+fn own_identity_allowed(
+    tenant: &TenantId,
+    key: &KeyRef,
+    who: &Who,
+    policy: &Policy,
+) -> Result<(), Failure> {
+    let what = match who {
+        Who::ServiceAccount { .. } => return Ok(()),
+        Who::Own => "the operator's own identity for",
+        Who::Role { .. } => "a role that the operator's own identity assumes for",
+    };
+    if policy.names_own_identity(tenant, &key.arn) {
+        return Ok(());
+    }
+    Err(Failure::denial(
+        Reason::NotAllowed,
+        format!(
+            "the operator's configuration does not let tenant {tenant} use {what} {}. Check \
+             operatorIdentity.allow: it needs, without any '*', tenants: [{}] and keys: [{}], then: \
+             tenant-kms config check '<file>'",
+            key.arn,
+            quoted(&tenant.to_string()),
+            quoted(&key.arn)
+        ),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::ProviderKind;
+    use crate::policy;
+    use crate::provider::Kind;
+    use crate::provider::aws::subject::tests::KEY;
+
+    fn planned(tenants: &str, keys: &str, fields: serde_json::Value) -> Result<Subject, Failure> {
+        let file = format!(
+            "apiVersion: {}\nkind: {}\noperatorIdentity: {{ allow: [{{ tenants: ['{tenants}'], \
+             keys: ['{keys}'] }}] }}\n",
+            policy::API_VERSION,
+            policy::KIND
+        );
+        let spec = TenantKmsSpec {
+            aws: serde_json::from_value(fields).expect("a block"),
+            ..TenantKmsSpec::new(ProviderKind::Aws, KEY)
+        };
+        let tenant = TenantId::new("tenants", "acme");
+        let policy = policy::parse(&file).expect("a policy");
+        plan(&tenant, &spec, Some("tkms-1"), &policy, &Own::of(|_| None))
+    }
+
+    #[test]
+    fn what_the_operator_itself_is_used_for_is_named() {
+        let role = serde_json::json!({ "roleArn": "arn:aws:iam::444455556666:role/acme" });
+        let other = KEY.replace("0ab", "0ac");
+        for fields in [serde_json::json!({}), role] {
+            let plan = |tenants, keys| planned(tenants, keys, fields.clone());
+            let subject = plan("tenants/acme", KEY).expect("allowed");
+            assert_eq!(subject.session, "tenant-kms-tenants-acme");
+            for (tenants, keys) in [
+                ("tenants/*", KEY),
+                ("tenants/globex", KEY),
+                ("tenants/acme", other.as_str()),
+            ] {
+                let failure = plan(tenants, keys).expect_err("not named");
+                let is = (failure.kind, failure.reason);
+                assert_eq!(is, (Kind::Denial, Reason::NotAllowed), "{tenants} {keys}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_tenant_s_own_service_account_needs_no_grant() {
+        let fields = serde_json::json!({
+            "roleArn": "arn:aws:iam::444455556666:role/acme", "serviceAccountName": "acme",
+        });
+        assert!(planned("others/*", "local://*", fields).is_ok());
+    }
+}
