@@ -11,6 +11,7 @@ import subprocess
 import pytest
 import requests
 from azure.keyvault.keys._shared import http_challenge_cache
+from google.auth.compute_engine import _metadata
 
 from aws import Account
 
@@ -76,6 +77,9 @@ def cloud(monkeypatch):
             monkeypatch.setenv(name, place["ca"])
         for name in ("AZURE_POD_IDENTITY_AUTHORITY_HOST", "AWS_EC2_METADATA_SERVICE_ENDPOINT"):
             monkeypatch.setenv(name, place["imds"])
+        monkeypatch.setenv("GCE_METADATA_HOST", place["gcp_metadata"])
+        # google-auth reads that variable once for the life of the process.
+        monkeypatch.setattr(_metadata, "_GCE_METADATA_HOST", place["gcp_metadata"])
         # The SDK remembers challenges by host for the life of the process, so across clouds.
         http_challenge_cache.clear()
         yield Cloud(place)

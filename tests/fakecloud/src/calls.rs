@@ -13,7 +13,8 @@ use crate::world::lock;
 /// One request.
 #[derive(Debug, Clone, Serialize)]
 pub struct Call {
-    /// The host asked for, for instance `acme-kv.vault.azure.net`; IMDS is `169.254.169.254`.
+    /// The host asked for, for instance `acme-kv.vault.azure.net`; IMDS is `169.254.169.254`, and
+    /// GCP's `metadata.google.internal`.
     pub host: String,
     pub method: String,
     /// As sent: neither cleaned nor decoded.
@@ -21,13 +22,16 @@ pub struct Call {
     pub query: Option<String>,
     /// `token`, `openid-configuration`, `instance-discovery`, `jwks`; `challenge`, `wrapkey`, `unwrapkey`, `getkey`,
     /// `other`; `imds-token`; `assume-role`, `assume-role-with-web-identity`, `caller-identity`; `encrypt`,
-    /// `decrypt`, `describe-key`; `imds-session`, `imds-role`, `imds-credentials`, `pod-identity`; `connect`, `connect-refused`, `plain-http`.
+    /// `decrypt`, `describe-key`; `imds-session`, `imds-role`, `imds-credentials`, `pod-identity`; `sts-token`,
+    /// `generateAccessToken`, `getCryptoKey`, `metadata-token`, `metadata-account`; `connect`, `connect-refused`,
+    /// `plain-http`.
     pub operation: String,
-    /// Object id of the caller (AWS: ARN of its role or user), when the request says who it is and that is true.
+    /// Object id of the caller (AWS: ARN of its role or user; GCP: its name in IAM), when the request says who it is
+    /// and that is true.
     pub principal: Option<String>,
-    /// Directory (tenant) id; AWS: account.
+    /// Directory (tenant) id; AWS: account; GCP: the key or the provider.
     pub tenant: Option<String>,
-    /// Application (client) id; AWS: the role session's name.
+    /// Application (client) id; AWS: the role session's name; GCP: the service account that is impersonated.
     pub app: Option<String>,
     /// 0 until answered, and for ever when the connection was left hanging or reset.
     pub status: u16,

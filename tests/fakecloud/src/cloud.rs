@@ -14,10 +14,12 @@ use tokio::runtime::Runtime;
 use crate::aws::Aws;
 use crate::azure::directory::Directory;
 use crate::azure::identities::Imds;
-use crate::azure::imds_port::Listening;
+use crate::azure::imds::IMDS_HOST;
 use crate::azure::vault::Vault;
 use crate::calls::Call;
 use crate::faults::{Fault, FaultId};
+use crate::gcp::{Gcp, METADATA_HOST};
+use crate::port::Listening;
 use crate::tls::Authority;
 use crate::world::{World, lock};
 use crate::{control, proxy};
@@ -34,7 +36,7 @@ pub struct FakeCloud {
 }
 
 impl FakeCloud {
-    /// Starts one on free ports of 127.0.0.1: the proxy, IMDS and the control API.
+    /// Starts one on free ports of 127.0.0.1: the proxy, the metadata services and the control API.
     #[allow(
         clippy::unused_async,
         reason = "callers are async, and a later cloud may have to wait for something here"
@@ -56,9 +58,11 @@ impl FakeCloud {
         let entered = runtime.enter();
         let world = Arc::new(World::new(
             authority,
-            Listening::reserve(runtime.handle().clone())?,
+            Listening::reserve(runtime.handle().clone(), IMDS_HOST)?,
+            Listening::reserve(runtime.handle().clone(), METADATA_HOST)?,
         ));
         world.imds.start(&world)?;
+        world.metadata.start(&world)?;
         let (proxy_listener, proxy) = listener()?;
         let (control_listener, control) = listener()?;
         runtime.spawn(proxy::run(world.clone(), proxy_listener));
@@ -89,6 +93,7 @@ impl FakeCloud {
             own("SSL_CERT_FILE", &self.ca.to_string_lossy()),
             own("AZURE_POD_IDENTITY_AUTHORITY_HOST", &self.imds_url()),
             own("AWS_EC2_METADATA_SERVICE_ENDPOINT", &self.imds_url()),
+            own("GCE_METADATA_HOST", &self.gcp_metadata()),
         ]
     }
 
@@ -103,6 +108,15 @@ impl FakeCloud {
     /// `http://127.0.0.1:PORT`, the same before, during and after an absence.
     pub fn imds_url(&self) -> String {
         format!("http://{}", self.world.imds.address())
+    }
+
+    /// `127.0.0.1:PORT` of GCP's metadata server, likewise.
+    pub fn gcp_metadata(&self) -> String {
+        self.world.metadata.address().to_string()
+    }
+
+    pub fn gcp(&self) -> Gcp {
+        Gcp::open(&self.world)
     }
 
     /// PEM of the CA that signs every host of this cloud.

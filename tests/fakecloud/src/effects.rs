@@ -3,11 +3,13 @@
 
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
 use crate::crypto::{decode, encode, hex, random};
-use crate::http::Answer;
+use crate::http::{Answer, Asked};
 
 /// What happens to a request that a fault hits.
 #[derive(Debug, Clone)]
@@ -42,6 +44,8 @@ pub enum Effect {
     OtherVersion,
     /// The true answer with these top-level JSON fields put over its own.
     Merge(Value),
+    /// The true answer to another request: the first byte of this base64 field of its JSON body is flipped.
+    CorruptRequest(String),
     /// On `connect`: TLS with a certificate for the right host from an authority nobody trusts.
     UntrustedCertificate,
 }
@@ -64,6 +68,22 @@ impl Effect {
         Self::Status {
             status,
             body,
+            retry_after: None,
+            headers: Vec::new(),
+        }
+    }
+
+    /// This status with a body in the form of Google's APIs, for instance 503 and `UNAVAILABLE`.
+    pub fn google(status: u16, code: &str) -> Self {
+        let message = match code {
+            "RESOURCE_EXHAUSTED" => "Quota exceeded for quota metric 'Cryptographic requests'.",
+            "UNAVAILABLE" => "The service is currently unavailable.",
+            _ => "Internal error encountered.",
+        };
+        let error = json!({ "code": status, "message": message, "status": code });
+        Self::Status {
+            status,
+            body: json!({ "error": error }).to_string(),
             retry_after: None,
             headers: Vec::new(),
         }
@@ -129,6 +149,25 @@ impl Effect {
                 Some(Answer::new(307, "text/plain", Bytes::new()).with("location", to))
             }
             _ => None,
+        }
+    }
+
+    /// What this effect makes of the request before the service sees it.
+    pub(crate) fn corrupt(&self, asked: &mut Asked) {
+        let Self::CorruptRequest(field) = self else {
+            return;
+        };
+        let Ok(Value::Object(mut fields)) = serde_json::from_slice(&asked.body) else {
+            return;
+        };
+        let bytes = fields.get(field).and_then(Value::as_str);
+        let bytes = bytes.and_then(|text| STANDARD.decode(text).ok());
+        if let Some(mut bytes) = bytes
+            && let Some(first) = bytes.first_mut()
+        {
+            *first = !*first;
+            fields.insert(field.clone(), STANDARD.encode(bytes).into());
+            asked.body = Value::Object(fields).to_string().into();
         }
     }
 

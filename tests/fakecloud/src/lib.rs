@@ -1,4 +1,4 @@
-//! Strict loopback clouds for tests, benches and the demo: Azure and AWS behind an HTTPS proxy with its
+//! Strict loopback clouds for tests, benches and the demo: Azure, AWS and Google Cloud behind an HTTPS proxy with its
 //! own CA, so that the operator runs unmodified under real host names. Never part of the product binary, never
 //! reachable from another machine, and never more lenient than the real service where the product could notice.
 
@@ -10,10 +10,13 @@ mod control;
 mod crypto;
 mod effects;
 mod faults;
+pub mod gcp;
 mod http;
 mod jwt;
 mod pipeline;
+mod port;
 mod proxy;
+mod services;
 mod socket;
 mod tls;
 mod world;
@@ -28,3 +31,4 @@ pub use calls::Call;
 pub use cloud::FakeCloud;
 pub use effects::Effect;
 pub use faults::{Fault, FaultId};
+pub use gcp::{CryptoKey, Gcp, KMS_HOST, METADATA_HOST, Provider, ServiceAccount, VersionState};

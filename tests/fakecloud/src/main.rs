@@ -14,6 +14,7 @@ async fn main() -> anyhow::Result<()> {
         "ca": cloud.ca_file(),
         "control": cloud.control_url(),
         "imds": cloud.imds_url(),
+        "gcp_metadata": cloud.gcp_metadata(),
     });
     let mut out = std::io::stdout();
     writeln!(out, "{place}")?;

@@ -15,11 +15,10 @@ use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::aws;
-use crate::azure;
 use crate::calls::Call;
 use crate::effects::Effect;
 use crate::http::{Answer, Asked};
+use crate::services;
 use crate::socket::Reset;
 use crate::world::World;
 
@@ -87,12 +86,8 @@ async fn exchange(
     request: Request<Incoming>,
     reset: &Reset,
 ) -> io::Result<Reply> {
-    let asked = read(host, request).await?;
-    let (seen, service) = if aws::knows(&asked.host) || aws::is_metadata(&asked) {
-        aws::prepare(world, &asked)
-    } else {
-        azure::prepare(world, &asked)
-    };
+    let mut asked = read(host, request).await?;
+    let (seen, service) = services::prepare(world, &asked);
     let call = seen.call(&asked);
     let ticket = world.calls.arrived(call.clone());
     let effect = world.faults.hit(&call);
@@ -108,6 +103,9 @@ async fn exchange(
     let answer = if let Some(answer) = effect.as_ref().and_then(Effect::replacement) {
         answer
     } else {
+        if let Some(effect) = &effect {
+            effect.corrupt(&mut asked);
+        }
         let answer = service(world, &asked);
         effect
             .as_ref()

@@ -11,11 +11,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
-use crate::aws;
-use crate::azure;
 use crate::effects::Effect;
 use crate::http::{Answer, Asked};
 use crate::pipeline::{self, Seen};
+use crate::services;
 use crate::socket::Socket;
 use crate::world::World;
 
@@ -102,7 +101,7 @@ async fn connection(world: Arc<World>, stream: TcpStream) {
 /// The host of `host:443`, if one of the clouds answers under that name.
 fn known_host(world: &World, target: &str) -> Option<String> {
     let host = target.strip_suffix(":443")?.to_ascii_lowercase();
-    (azure::knows(world, &host) || aws::knows(&host)).then_some(host)
+    services::knows(world, &host).then_some(host)
 }
 
 async fn refuse(socket: &mut Socket, world: &World, asked: Asked, operation: &str, status: u16) {

@@ -9,38 +9,43 @@ use serde_json::Value;
 
 use crate::aws;
 use crate::azure;
-use crate::azure::imds_port::Listening;
 use crate::calls::Ledger;
 use crate::crypto::{Rsa, pooled_rsa};
 use crate::faults::Table;
+use crate::gcp;
 use crate::jwt::Signer;
+use crate::port::Listening;
 use crate::tls::Authority;
 
 #[derive(Debug)]
 pub(crate) struct World {
     pub(crate) azure: Mutex<azure::State>,
     aws: Mutex<aws::State>,
+    gcp: Mutex<gcp::State>,
     /// JWKS by issuer, for federated assertions.
     pub(crate) trusted: Mutex<HashMap<String, Value>>,
     pub(crate) calls: Ledger,
     pub(crate) faults: Table,
     pub(crate) tls: Authority,
     pub(crate) imds: Listening,
+    pub(crate) metadata: Listening,
     signer: OnceLock<Signer>,
     /// How many RSA keys this cloud has taken.
     keys: AtomicUsize,
 }
 
 impl World {
-    pub(crate) fn new(tls: Authority, imds: Listening) -> Self {
+    pub(crate) fn new(tls: Authority, imds: Listening, metadata: Listening) -> Self {
         Self {
             azure: Mutex::default(),
             aws: Mutex::default(),
+            gcp: Mutex::default(),
             trusted: Mutex::default(),
             calls: Ledger::default(),
             faults: Table::default(),
             tls,
             imds,
+            metadata,
             signer: OnceLock::new(),
             keys: AtomicUsize::new(0),
         }
@@ -69,6 +74,10 @@ impl World {
 
     pub(crate) fn aws(&self) -> MutexGuard<'_, aws::State> {
         lock(&self.aws)
+    }
+
+    pub(crate) fn gcp(&self) -> MutexGuard<'_, gcp::State> {
+        lock(&self.gcp)
     }
 }
 

@@ -15,9 +15,9 @@ use crate::aws::key::KeyState;
 use crate::aws::kms_errors::{self as errors, Refusal};
 use crate::aws::region::{Place, account};
 use crate::aws::sigv4::{self, Unsigned};
-use crate::azure::Service;
 use crate::http::{Answer, Asked};
 use crate::pipeline::Seen;
+use crate::services::Service;
 use crate::world::World;
 
 /// How far a client's clock may be off.

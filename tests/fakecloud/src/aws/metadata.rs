@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 use crate::aws::State;
 use crate::aws::caller::{Credential, role_name};
 use crate::aws::sigv4::timestamp;
-use crate::azure::Service;
 use crate::crypto::encode;
 use crate::http::{Answer, Asked};
 use crate::jwt;
 use crate::pipeline::Seen;
+use crate::services::Service;
 use crate::world::{World, lock};
 
 const TOKEN: &str = "/latest/api/token";

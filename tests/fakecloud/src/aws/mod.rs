@@ -18,10 +18,11 @@ mod web_identity;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::azure::Service;
+use crate::azure::imds::IMDS_HOST;
 use crate::azure::now;
-use crate::http::{Answer, Asked, same_host};
+use crate::http::Asked;
 use crate::pipeline::Seen;
+use crate::services::Service;
 use crate::world::World;
 
 pub use caller::AccessKey;
@@ -65,9 +66,9 @@ pub(crate) fn knows(host: &str) -> bool {
     Place::of_host(host).is_some()
 }
 
-/// Whether a request to the metadata service's address is one for AWS's.
-pub(crate) fn is_metadata(asked: &Asked) -> bool {
-    metadata::is_path(&asked.path)
+/// Whether a request is this cloud's. The metadata services of two clouds share an address.
+pub(crate) fn owns(asked: &Asked) -> bool {
+    knows(&asked.host) || (asked.host == IMDS_HOST && metadata::is_path(&asked.path))
 }
 
 /// Who asks for what, and the service that will answer.
@@ -75,15 +76,6 @@ pub(crate) fn prepare(world: &World, asked: &Asked) -> (Seen, Service) {
     let Some(place) = Place::of_host(&asked.host) else {
         return metadata::prepare(world, asked);
     };
-    if !asked
-        .header("host")
-        .is_some_and(|host| same_host(host, &asked.host))
-    {
-        return (
-            Seen::operation("other"),
-            Box::new(|_, _| Answer::new(421, "text/plain", "Misdirected Request")),
-        );
-    }
     match place.service {
         "sts" => sts::prepare(world, asked, place),
         _ => kms::prepare(world, asked, place),

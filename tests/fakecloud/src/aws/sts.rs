@@ -9,9 +9,9 @@ use crate::aws::region::{Place, account};
 use crate::aws::sigv4::{self, Unsigned, timestamp};
 use crate::aws::sts_errors::{self as errors, NAMESPACE, Refusal, escape};
 use crate::aws::web_identity;
-use crate::azure::Service;
 use crate::http::{Answer, Asked};
 use crate::pipeline::Seen;
+use crate::services::Service;
 use crate::world::World;
 
 /// How far a client's clock may be off.

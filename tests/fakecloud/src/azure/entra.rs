@@ -7,10 +7,11 @@ use serde_json::json;
 use crate::azure::directory::{ApplicationState, DirectoryState};
 use crate::azure::entra_errors::{self as errors, Refusal};
 use crate::azure::token::{Subject, issue};
-use crate::azure::{ENTRA_HOST, Service, VAULT_RESOURCE, federation};
+use crate::azure::{ENTRA_HOST, VAULT_RESOURCE, federation};
 use crate::crypto::uuid;
 use crate::http::{Answer, Asked};
 use crate::pipeline::Seen;
+use crate::services::Service;
 use crate::world::World;
 
 pub(crate) fn prepare(world: &World, asked: &Asked) -> (Seen, Service) {

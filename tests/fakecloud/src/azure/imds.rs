@@ -6,11 +6,12 @@ use std::time::Duration;
 use http::Method;
 use serde_json::json;
 
+use crate::azure::VAULT_RESOURCE;
 use crate::azure::identities::{Identity, choose};
 use crate::azure::token::{Subject, issue, now};
-use crate::azure::{Service, VAULT_RESOURCE};
 use crate::http::{Answer, Asked};
 use crate::pipeline::Seen;
+use crate::services::Service;
 use crate::world::World;
 
 /// Under this name IMDS appears in calls and faults.

@@ -9,10 +9,11 @@ use crate::azure::keyvault_errors::{self as errors, REGION, Refusal};
 use crate::azure::keyvault_keys::{crypt, describe};
 use crate::azure::token::{self, Caller, Invalid};
 use crate::azure::vault::Permission;
-use crate::azure::{Service, VAULT_SUFFIX, keyvault_access};
+use crate::azure::{VAULT_SUFFIX, keyvault_access};
 use crate::crypto::uuid;
 use crate::http::{Answer, Asked};
 use crate::pipeline::Seen;
+use crate::services::Service;
 use crate::world::World;
 
 const API_VERSIONS: [&str; 9] = [

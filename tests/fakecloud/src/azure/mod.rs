@@ -7,7 +7,6 @@ mod entra_errors;
 mod federation;
 pub mod identities;
 pub mod imds;
-pub(crate) mod imds_port;
 pub mod key;
 mod keyvault;
 mod keyvault_access;
@@ -21,8 +20,9 @@ pub(crate) use token::now;
 
 use std::collections::HashMap;
 
-use crate::http::{Answer, Asked, same_host};
+use crate::http::Asked;
 use crate::pipeline::Seen;
+use crate::services::Service;
 use crate::world::World;
 
 /// The public cloud's authority.
@@ -39,8 +39,6 @@ pub(crate) struct State {
     pub(crate) vaults: HashMap<String, vault::VaultState>,
     pub(crate) imds: identities::ImdsState,
 }
-
-pub(crate) type Service = Box<dyn FnOnce(&World, &Asked) -> Answer + Send>;
 
 /// Whether this cloud answers under that name at all.
 pub(crate) fn knows(world: &World, host: &str) -> bool {
@@ -59,18 +57,6 @@ pub(crate) fn knows(world: &World, host: &str) -> bool {
 
 /// Who asks for what, and the service that will answer.
 pub(crate) fn prepare(world: &World, asked: &Asked) -> (Seen, Service) {
-    // The name in the request must be the name on the certificate, or a virtual host would be reachable through
-    // another one's connection.
-    if asked.host != imds::IMDS_HOST
-        && !asked
-            .header("host")
-            .is_some_and(|host| same_host(host, &asked.host))
-    {
-        return (
-            Seen::operation("other"),
-            Box::new(|_, _| Answer::new(421, "text/plain", "Misdirected Request")),
-        );
-    }
     if asked.host == ENTRA_HOST {
         entra::prepare(world, asked)
     } else if asked.host == imds::IMDS_HOST {

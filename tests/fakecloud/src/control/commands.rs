@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::application::{ApplicationCommand, DirectoryCommand};
 use super::aws::{AwsCommand, AwsKeyCommand, RoleCommand};
 use super::cloud::{CloudCommand, ImdsCommand};
+use super::gcp::{AccountCommand, CryptoKeyCommand, GcpCommand, ProviderCommand};
 use super::vault::{KeyCommand, VaultCommand};
 use crate::world::World;
 
@@ -27,6 +28,10 @@ pub(super) enum Command {
     Aws(AwsCommand),
     AwsRole(RoleCommand),
     AwsKey(AwsKeyCommand),
+    Gcp(GcpCommand),
+    ServiceAccount(AccountCommand),
+    Provider(ProviderCommand),
+    CryptoKey(CryptoKeyCommand),
 }
 
 pub(super) fn run(world: &Arc<World>, command: Value) -> anyhow::Result<Value> {
@@ -40,6 +45,10 @@ pub(super) fn run(world: &Arc<World>, command: Value) -> anyhow::Result<Value> {
         Command::Aws(command) => Ok(command.run(world)),
         Command::AwsRole(command) => Ok(command.run(world)),
         Command::AwsKey(command) => Ok(command.run(world)),
+        Command::Gcp(command) => command.run(world),
+        Command::ServiceAccount(command) => Ok(command.run(world)),
+        Command::Provider(command) => Ok(command.run(world)),
+        Command::CryptoKey(command) => Ok(command.run(world)),
     }
 }
 

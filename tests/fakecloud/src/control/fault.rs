@@ -52,6 +52,14 @@ enum EffectJson {
     Merge {
         fields: Value,
     },
+    CorruptRequest {
+        field: String,
+    },
+    /// A body in the form of Google's APIs.
+    Google {
+        status: u16,
+        code: String,
+    },
     UntrustedCertificate,
 }
 
@@ -107,6 +115,8 @@ impl From<EffectJson> for Effect {
             EffectJson::WrongUnwrap => Self::WrongUnwrap,
             EffectJson::OtherVersion => Self::OtherVersion,
             EffectJson::Merge { fields } => Self::Merge(fields),
+            EffectJson::CorruptRequest { field } => Self::CorruptRequest(field),
+            EffectJson::Google { status, code } => Self::google(status, &code),
             EffectJson::UntrustedCertificate => Self::UntrustedCertificate,
         }
     }

@@ -6,6 +6,7 @@ mod aws;
 mod cloud;
 mod commands;
 mod fault;
+mod gcp;
 mod vault;
 
 use std::sync::Arc;
