@@ -21,13 +21,19 @@ impl Gcp {
 
     /// The project with this id, made if new, with every service enabled; returns its number.
     pub fn project(&self, id: &str) -> u64 {
+        // Numbers have twelve digits.
+        let number = 100_000_000_000 + u64::from(u32::from_be_bytes(random()));
+        self.project_numbered(id, number)
+    }
+
+    /// The same with this number, if it is new.
+    pub fn project_numbered(&self, id: &str, number: u64) -> u64 {
         let mut gcp = self.0.gcp();
         let project = gcp
             .projects
             .entry(id.to_owned())
             .or_insert_with(|| Project {
-                // Numbers have twelve digits.
-                number: 100_000_000_000 + u64::from(u32::from_be_bytes(random())),
+                number,
                 disabled: BTreeSet::new(),
             });
         project.number
