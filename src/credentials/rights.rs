@@ -33,7 +33,7 @@ impl Lent<'_> {
         match self {
             Self::Secret(_) => "spec.azure.clientSecret.secretRef",
             Self::WrappedKey(_) => "spec.masterKey.importFrom.secretRef",
-            Self::ServiceAccount(_) => "spec.azure.serviceAccountName",
+            Self::ServiceAccount(_) => "serviceAccountName of the spec",
         }
     }
 

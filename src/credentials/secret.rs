@@ -24,7 +24,7 @@ impl Secret {
     }
 
     /// A text without the line end that editors and shells add; or why it is none.
-    pub(super) fn from_bytes(bytes: Vec<u8>) -> Result<Self, &'static str> {
+    pub(crate) fn from_bytes(bytes: Vec<u8>) -> Result<Self, &'static str> {
         let mut value = text(bytes).map_err(|Unreadable(why)| why)?;
         let trimmed = value.trim_end_matches(['\r', '\n']).len();
         value.truncate(trimmed);

@@ -132,8 +132,9 @@ fn key_patterns(at: &str, patterns: &[String]) -> Result<Vec<KeyPattern>, Invali
     parsed.ok_or_else(|| {
         Invalid(format!(
             "{at}.keys must hold https://HOST/keys/NAME, https://HOST/keys/*, https://HOST/*, \
-             the whole ARN of a key or alias of AWS KMS, local://NAME or local://* only: no \
-             version, no other place for a *"
+             the whole ARN of a key or alias of AWS KMS, \
+             projects/P/locations/L/keyRings/R/cryptoKeys/K, the same with * for K, projects/P/*, \
+             local://NAME or local://* only: no version, no other place for a *"
         ))
     })
 }

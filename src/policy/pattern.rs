@@ -41,7 +41,8 @@ impl TenantPattern {
 }
 
 /// `https://HOST/*`, `https://HOST/keys/*` or `https://HOST/keys/NAME`; the whole ARN of a key or alias
-/// of AWS KMS; `local://*` or `local://NAME`.
+/// of AWS KMS; `projects/P/*`, `projects/P/…/cryptoKeys/*` or `projects/P/…/cryptoKeys/K`; `local://*` or
+/// `local://NAME`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyPattern {
     /// In the spelling of canonical key ids. With `whole` unset it ends in `/`.
@@ -55,6 +56,7 @@ impl KeyPattern {
         match text.strip_prefix("local://") {
             Some(name) => Self::local(text, name),
             None if text.starts_with("arn:") => Self::arn(text),
+            None if text.starts_with("projects/") => Self::of_project(text),
             None => Self::of_host(text),
         }
     }
@@ -87,6 +89,25 @@ impl KeyPattern {
         Some(Self {
             prefix: text.strip_suffix('*').unwrap_or(text).to_owned(),
             whole,
+        })
+    }
+
+    fn of_project(text: &str) -> Option<Self> {
+        let Some(prefix) = text.strip_suffix('*') else {
+            return google_key(text).map(|_| Self {
+                prefix: text.to_owned(),
+                whole: true,
+            });
+        };
+        // Whatever the star stands for, it is in the place of one key's name or of all after a project.
+        let ring = google_key(&format!("{prefix}k")).is_some();
+        let project = prefix
+            .strip_prefix("projects/")
+            .and_then(|rest| rest.strip_suffix('/'));
+        let whole_segment = prefix.ends_with('/');
+        (whole_segment && (ring || project.is_some_and(is_google_project))).then(|| Self {
+            prefix: prefix.to_owned(),
+            whole: false,
         })
     }
 
@@ -138,6 +159,50 @@ pub fn is_dns_name(text: &str) -> bool {
 /// A key's name as Key Vault takes it: letters, digits and `-`, at most 127.
 pub fn is_key_name(text: &str) -> bool {
     (1..=127).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+}
+
+/// Project, location, key ring and key of `projects/P/locations/L/keyRings/R/cryptoKeys/K`.
+pub fn google_key(text: &str) -> Option<[&str; 4]> {
+    let parts: Vec<&str> = text.split('/').collect();
+    let [
+        "projects",
+        project,
+        "locations",
+        location,
+        "keyRings",
+        ring,
+        "cryptoKeys",
+        key,
+    ] = parts[..]
+    else {
+        return None;
+    };
+    let short = |text: &str, plain: fn(u8) -> bool| {
+        (1..=63).contains(&text.len()) && text.bytes().all(plain)
+    };
+    let name = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+    let place = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    let good = is_google_project(project)
+        && short(location, place)
+        && short(ring, name)
+        && short(key, name);
+    good.then_some([project, location, ring, key])
+}
+
+/// The id of a project: 6 to 30 lower-case letters, digits and `-`; an old one may belong to a domain,
+/// `example.com:name`. cloud.google.com/resource-manager/docs/creating-managing-projects.
+pub fn is_google_project(text: &str) -> bool {
+    let id = match text.split_once(':') {
+        Some((domain, id)) if is_dns_name(domain) && domain.len() <= 60 => id,
+        Some(_) => return false,
+        None => text,
+    };
+    (6..=30).contains(&id.len())
+        && id.starts_with(|c: char| c.is_ascii_lowercase())
+        && !id.ends_with('-')
+        && id
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }
 
 #[cfg(test)]
@@ -209,6 +274,33 @@ mod tests {
             "arn:aws:kms:eu-central-1:*:key/a",
             "arn:aws:iam::444455556666:role/a",
             "arn:aws:kms:eu-central-1:444455556666:key/",
+        ] {
+            assert_eq!(KeyPattern::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn keys_of_google_match_on_segment_boundaries() {
+        let ring = "projects/acme-prod/locations/eur4/keyRings/R_1/cryptoKeys";
+        let key = format!("{ring}/wrap");
+        let hit = |text: &str| KeyPattern::parse(text).is_some_and(|p| p.matches(&key));
+        assert!(hit(&key) && hit(&format!("{ring}/*")) && hit("projects/acme-prod/*"));
+        assert!(!hit(&format!("{ring}/wra")) && !hit(&format!("{ring}/Wrap")));
+        assert!(!hit("projects/acme-pro/*") && !hit("projects/acme-prod2/*"));
+        assert!(!hit(&ring.replace("eur4", "eur5")));
+        for (text, exact) in [(key.as_str(), true), ("projects/acme-prod/*", false)] {
+            assert_eq!(KeyPattern::parse(text).expect(text).is_exact(), exact);
+        }
+        for bad in [
+            "projects/*",
+            "projects/acme*",
+            "projects/acme-prod",
+            "projects/acme-prod/locations/*",
+            "projects/../*",
+            &format!("{ring}/wr*"),
+            &format!("{ring}/*/x"),
+            &format!("{key}/cryptoKeyVersions/1"),
+            &format!("{key}/*"),
         ] {
             assert_eq!(KeyPattern::parse(bad), None, "{bad}");
         }

@@ -2,7 +2,7 @@
 //! the proof's lifetime nor the secret it was bought with; nothing here is shared by tenants.
 
 #![cfg_attr(
-    not(feature = "azure"),
+    not(any(feature = "aws", feature = "azure", feature = "gcp")),
     allow(unused, reason = "a build without a cloud only refuses")
 )]
 

@@ -2,7 +2,7 @@
 //! byte leaves. The policy is asked at every use, also when a client is at hand.
 
 #![cfg_attr(
-    not(all(feature = "aws", feature = "azure")),
+    not(all(feature = "aws", feature = "azure", feature = "gcp")),
     allow(unused, reason = "a build without a cloud only refuses")
 )]
 
@@ -92,6 +92,8 @@ pub struct Providers {
     azure_own: super::azure::Own,
     #[cfg(feature = "azure")]
     azure: super::azure::Transport,
+    #[cfg(feature = "gcp")]
+    gcp: super::gcp::Gcp,
     cache: Cache<(String, Option<Box<AzureSpec>>)>,
     /// Keys the fingerprints of secrets; lives and dies with the process.
     fingerprints: hmac::Key,
@@ -108,7 +110,7 @@ impl std::fmt::Debug for Providers {
 #[error(
     "no client for the clouds could be made. SSL_CERT_FILE, when set, must be a file of \
      certificates; AZURE_POD_IDENTITY_AUTHORITY_HOST and AWS_EC2_METADATA_SERVICE_ENDPOINT http or \
-     https URLs; AZURE_AUTHORITY_HOST an https URL"
+     https URLs; AZURE_AUTHORITY_HOST an https URL; GCE_METADATA_HOST a host, perhaps with a port"
 )]
 pub struct NoTransport;
 
@@ -129,6 +131,8 @@ impl Providers {
             azure_own: super::azure::Own::from_environment(azure_identity),
             #[cfg(feature = "azure")]
             azure: super::azure::Transport::from_environment().map_err(|_| NoTransport)?,
+            #[cfg(feature = "gcp")]
+            gcp: super::gcp::Gcp::from_environment().map_err(|_| NoTransport)?,
             cache: Cache::new(Arc::new(SystemClock)),
             fingerprints: hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new())
                 .map_err(|_| NoTransport)?,
@@ -156,7 +160,7 @@ impl Providers {
     /// nothing was sent to any cloud. `fresh`
     /// makes a new client, which fetches a new token.
     #[cfg_attr(
-        not(any(feature = "aws", feature = "azure")),
+        not(any(feature = "aws", feature = "azure", feature = "gcp")),
         expect(clippy::unused_async, reason = "without a cloud nothing is waited for")
     )]
     pub async fn connect(
@@ -176,11 +180,20 @@ impl Providers {
             }
             #[cfg(feature = "azure")]
             ProviderKind::Azure => self.connect_azure(tenant, spec, fresh).await,
+            #[cfg(feature = "gcp")]
+            ProviderKind::Gcp => {
+                let policy = self.policy.borrow().clone();
+                let connect = self
+                    .gcp
+                    .connect(tenant, spec, &policy, &self.cluster, fresh);
+                connect.await
+            }
             ProviderKind::Local => {
                 let policy = self.policy.borrow().clone();
                 let kms = LocalKms::connect(&self.local, tenant, spec, &policy)?;
                 Ok(Arc::new(kms))
             }
+            #[cfg(not(all(feature = "aws", feature = "azure", feature = "gcp")))]
             provider => Err(not_built(provider)),
         }
     }
@@ -198,10 +211,16 @@ impl Providers {
                 let policy = self.policy.borrow().clone();
                 super::azure::plan(tenant, spec, &policy, &self.azure_own, &self.azure).map(|_| ())
             }
+            #[cfg(feature = "gcp")]
+            ProviderKind::Gcp => {
+                let policy = self.policy.borrow().clone();
+                super::gcp::plan(tenant, spec, &policy).map(drop)
+            }
             ProviderKind::Local => {
                 let policy = self.policy.borrow().clone();
                 local::permitted(tenant, spec, &policy).map(drop)
             }
+            #[cfg(not(all(feature = "aws", feature = "azure", feature = "gcp")))]
             provider => Err(not_built(provider)),
         }
     }
@@ -211,6 +230,8 @@ impl Providers {
         self.cache.forget(tenant);
         #[cfg(feature = "aws")]
         self.aws.forget(tenant);
+        #[cfg(feature = "gcp")]
+        self.gcp.forget(tenant);
     }
 
     #[cfg(feature = "azure")]

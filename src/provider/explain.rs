@@ -56,7 +56,8 @@ pub fn row(reason: Reason) -> Row {
             "Denial",
             "The customer's side says no: the role or policy on the key is missing or was taken, \
              its directory no longer has or enables the application, or that application trusts no \
-             federated credential like the operator's token.",
+             federated credential like the operator's token. In Google Cloud: the role on the key, \
+             impersonation or the workload identity provider was taken.",
             "The grant on the key; whether the application is there and enabled, and its federated \
              credentials. New grants take some minutes.",
             "az role assignment create --role 'Key Vault Crypto Service Encryption User' \
@@ -70,8 +71,8 @@ pub fn row(reason: Reason) -> Row {
         ),
         Reason::KeyNotFound => (
             "Denial, or Misconfigured for a key that the platform mounts",
-            "There is no such key or version: never made, deleted or purged; of local://NAME, no \
-             file or no folder.",
+            "There is no such key or version: never made, deleted, purged, destroyed or \
+             scheduled to be; of local://NAME, no file or no folder.",
             "The name in spec.kmsKeyRef, and whether the key was deleted; for local:// the Secret \
              of the chart's value localKek.",
             "az keyvault key recover --vault-name '<vault>' --name '<key>'",
@@ -85,7 +86,7 @@ pub fn row(reason: Reason) -> Row {
         Reason::KeyUnusable => (
             "Denial, or Misconfigured where the key can never do it",
             "The key is there and cannot be used this way: not yet valid, wrapKey or unwrapKey \
-             not permitted, not RSA, or under 2048 bits; of local://NAME, a file that is not 32 \
+             not permitted, not RSA, or under 2048 bits; in Google Cloud not for ENCRYPT_DECRYPT, or without an enabled primary version; of local://NAME, a file that is not 32 \
              bytes; or what masterKey.importFrom names does not open with it to 32 bytes.",
             "The key's type, size, activation date and permitted operations; for local:// the \
              file that the message names.",
@@ -94,9 +95,10 @@ pub fn row(reason: Reason) -> Row {
         ),
         Reason::InvalidKeyRef => (
             "Misconfigured",
-            "spec.kmsKeyRef is no key's URL, or spec.azure.vaultUrl is another vault. Nothing was \
+            "spec.kmsKeyRef is no key's URL or name, or spec.azure.vaultUrl is another vault. Nothing was \
              sent.",
-            "The URL: https, a vault's host, /keys/NAME and at most a version; or local://NAME.",
+            "The URL: https, a vault's host, /keys/NAME and at most a version; \
+             projects/P/locations/L/keyRings/R/cryptoKeys/K; or local://NAME.",
             "az keyvault key show --vault-name '<vault>' --name '<key>' --query key.kid --output \
              tsv",
         ),
@@ -111,7 +113,8 @@ pub fn row(reason: Reason) -> Row {
             "Misconfigured",
             "The identity provider or the vault does not accept the credential: a wrong or \
              expired secret, a token out of its time or whose signature cannot be verified, an unknown \
-             directory, a vault of another directory.",
+             directory, a vault of another directory; in Google Cloud an API that is not enabled where \
+             calls are billed.",
             "The secret's value and end date, that the cluster's issuer can be read from the \
              internet, the node's clock, and the directory's id.",
             "az ad app credential reset --append --id '<client id>'",

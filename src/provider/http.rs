@@ -12,6 +12,10 @@ const READ: Duration = Duration::from_secs(8);
 const IDLE: Duration = Duration::from_secs(3);
 const MAX_ANSWER: usize = 64 * 1024;
 
+/// A TLS client could not be made, or a variable holds no URL.
+#[derive(Clone, Copy, Debug)]
+pub struct NoClient;
+
 /// Proxies and authorities of certificates follow `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY` and
 /// `SSL_CERT_FILE`.
 pub fn bounded() -> reqwest::ClientBuilder {

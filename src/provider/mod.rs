@@ -1,7 +1,7 @@
 //! What every key service must do, and the proof that it does. One folder per vendor; a vendor's
 //! types, words and codes never leave its folder.
 
-#[cfg(any(feature = "aws", feature = "azure"))]
+#[cfg(any(feature = "aws", feature = "azure", feature = "gcp"))]
 mod answer;
 #[cfg(feature = "aws")]
 pub mod aws;
@@ -11,7 +11,9 @@ mod cache;
 pub mod connect;
 pub mod explain;
 pub mod failure;
-#[cfg(any(feature = "aws", feature = "azure"))]
+#[cfg(feature = "gcp")]
+pub mod gcp;
+#[cfg(any(feature = "aws", feature = "azure", feature = "gcp"))]
 mod http;
 pub mod local;
 pub mod probe;

@@ -1,4 +1,5 @@
-//! Every answer of Entra, the metadata services, Key Vault, STS and KMS, through the real binary: which
+//! Every answer of Entra, the metadata services, Key Vault, STS and KMS, and of Google's services, through the real
+//! binary: which
 //! reason, whether it is a denial, what the reader is told to do, and what was sent at all. No
 //! output may hold a secret or a token that a cloud saw.
 
@@ -6,6 +7,7 @@
 
 mod aws;
 mod entra;
+mod gcp;
 mod imds;
 mod local;
 mod vault;

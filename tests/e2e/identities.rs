@@ -3,6 +3,7 @@
 
 mod account;
 mod examples;
+mod gcp;
 mod lent;
 mod own;
 mod revoked;

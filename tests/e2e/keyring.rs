@@ -1,6 +1,7 @@
 //! Master keys on a real control plane, seen from outside: objects, records as plain JSON, the
 //! calls that the cloud counted, and the blobs opened with the fake cloud's own private keys.
 
+mod across;
 mod begin;
 mod corrupt;
 mod erase;

@@ -61,13 +61,19 @@ fn fuzz() -> Result<()> {
     step::run("fuzzing", step::cargo(&args))
 }
 
-/// The product without any cloud, and the client alone: what is behind a feature must not be needed
+/// The product without any cloud, with each alone, and the client alone: what is behind a feature must not be needed
 /// by the rest, and a workload builds nothing but the client.
 fn features() -> Result<()> {
     let product = ["clippy", "--package", "tenant-kms-operator"];
     let bare = ["--no-default-features", "--", "-D", "warnings"];
     let bare = [&product[..], &bare].concat();
     step::run("the product without any cloud", step::cargo(&bare))?;
+    for provider in ["azure", "gcp"] {
+        let alone = ["--features", provider];
+        let alone = [&product[..], &alone, &bare[product.len()..]].concat();
+        let what = format!("the product with {provider} alone");
+        step::run(&what, step::cargo(&alone))?;
+    }
     let client = ["--lib", "--features", "client"];
     let client = [&product[..], &client, &bare[product.len()..]].concat();
     step::run("the client alone", step::cargo(&client))

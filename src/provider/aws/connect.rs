@@ -14,12 +14,13 @@ use super::own::Own;
 use super::plan::plan;
 use super::sts;
 use super::subject::{Subject, Who, quoted};
-use super::transport::{NoClient, Transport};
+use super::transport::Transport;
 use crate::api::{AwsSpec, Reason, TenantKmsSpec};
 use crate::clock::SystemClock;
 use crate::credentials::Cluster;
 use crate::policy::Policy;
 use crate::provider::cache::{Cache, Made};
+use crate::provider::http::NoClient;
 use crate::provider::{Anchor, Failure, Kms, TenantId};
 use crate::random;
 

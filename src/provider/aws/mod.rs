@@ -15,4 +15,3 @@ mod subject;
 mod transport;
 
 pub use connect::Aws;
-pub use transport::NoClient;

@@ -12,7 +12,7 @@ use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
 
 use crate::provider::answer::{Answer, Trouble};
-use crate::provider::http::{bounded, receive};
+use crate::provider::http::{NoClient, bounded, receive};
 
 /// Where the metadata service is, when not at its fixed address: the SDKs' usual variable.
 pub const IMDS_VARIABLE: &str = "AWS_EC2_METADATA_SERVICE_ENDPOINT";
@@ -28,10 +28,6 @@ pub struct Transport {
     /// Without a slash at its end.
     pub imds: String,
 }
-
-/// A TLS client could not be made, or a variable holds no URL.
-#[derive(Clone, Copy, Debug)]
-pub struct NoClient;
 
 impl Transport {
     pub fn from_environment() -> Result<Self, NoClient> {

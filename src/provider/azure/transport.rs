@@ -11,7 +11,7 @@ use azure_core::http::{AsyncRawResponse, HttpClient, Method, Request, request::B
 
 use crate::credentials::IMDS_HOST_VARIABLE;
 use crate::provider::answer::{Answer, Trouble};
-use crate::provider::http::{bounded, receive};
+use crate::provider::http::{NoClient, bounded, receive};
 
 const IMDS: &str = "http://169.254.169.254";
 
@@ -27,10 +27,6 @@ pub struct Transport {
     /// `AZURE_AUTHORITY_HOST`, for endpoints that are none of Azure's own.
     authority: Option<String>,
 }
-
-/// A TLS client could not be made, or a variable holds no URL.
-#[derive(Clone, Copy, Debug)]
-pub struct NoClient;
 
 impl Transport {
     /// Proxies and authorities of certificates follow `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY` and

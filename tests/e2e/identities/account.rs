@@ -8,7 +8,7 @@ use crate::support::{CLIENT, DIRECTORY};
 
 const BY_ACCOUNT: &str = ", serviceAccountName: acme-kms";
 
-async fn account(town: &Town, name: &str, lent_to: &str) -> Result<()> {
+pub async fn account(town: &Town, name: &str, lent_to: &str) -> Result<()> {
     let label = format!("tenantkms.dev/tenant={lent_to}");
     town.env
         .kubectl(&["create", "serviceaccount", name])

@@ -1,0 +1,82 @@
+//! The Security Token Service's answers: OAuth errors (RFC 6749, RFC 8693), as described in
+//! cloud.google.com/iam/docs/troubleshooting-workload-identity-federation.
+
+use serde_json::from_slice;
+
+use crate::api::Reason;
+use crate::provider::Failure;
+use crate::provider::answer::Answer;
+use crate::provider::gcp::subject::{Subject, reach};
+use crate::provider::gcp::transport::STS;
+use crate::provider::gcp::wire::OauthError;
+
+/// What an answer that is no token means. `issuer` is the one of the token that was shown.
+///
+/// `invalid_target`: "the pool or provider is disabled or deleted or … doesn't exist".
+/// `unauthorized_client`: "rejected by the attribute condition". Both are the customer's switches, and
+/// denials. `invalid_grant` is one word for a token out of its time, a signature that cannot be
+/// verified, another issuer or audience: the platform's fault as well as the customer's, so no denial.
+pub fn sts(answer: &Answer, subject: &Subject, issuer: &str) -> Failure {
+    let error = from_slice::<OauthError>(answer.body()).ok();
+    let word = error.as_ref().map(|error| error.error.as_str());
+    let refused = matches!(answer.status, 400 | 401 | 403);
+    let who = subject.who.base.account().unwrap_or_default();
+    let failure = match word {
+        Some("invalid_target") if refused => Failure::denial(
+            Reason::AccessDenied,
+            format!(
+                "the workload identity provider of spec.gcp.workloadIdentityProvider, or its pool, is \
+                 disabled, deleted or not there. Check with its owner whether that is meant: {}; it is \
+                 enabled by: {}",
+                subject.provider("describe", ""),
+                subject.provider("update-oidc", " --no-disabled")
+            ),
+        ),
+        Some("unauthorized_client") if refused => Failure::denial(
+            Reason::AccessDenied,
+            format!(
+                "the workload identity provider's attribute condition rejects {who}. Check the \
+                 condition with its owner: {}",
+                subject.provider("describe", " --format 'value(attributeCondition)'")
+            ),
+        ),
+        Some("invalid_grant") if refused => Failure::misconfigured(
+            Reason::CredentialRejected,
+            format!(
+                "the workload identity provider does not accept the token of {who}, whose issuer is \
+                 {issuer}. Check the provider's issuer and allowed audiences, that the issuer's keys \
+                 can be read from the internet or are uploaded there, and the clocks: {}",
+                subject.provider("describe", "")
+            ),
+        ),
+        Some(_) if refused => Failure::misconfigured(
+            Reason::CredentialRejected,
+            format!(
+                "{STS} refuses the exchange of a token of {who}. Look the code up and check the \
+                 provider: {}",
+                subject.provider("describe", "")
+            ),
+        ),
+        _ if answer.status == 429 => Failure::transient(
+            Reason::Throttled,
+            format!(
+                "{STS} throttles token requests. Check what else exchanges tokens at this provider: {}",
+                subject.provider("describe", "")
+            ),
+        ),
+        _ => Failure::transient(
+            Reason::ProviderError,
+            format!(
+                "{STS} answered a token request with status {} in no known form: nothing is concluded \
+                 from it. Check its health and what stands between, such as a proxy: {}",
+                answer.status,
+                reach(STS)
+            ),
+        ),
+    };
+    // OAuth's words are small letters and `_`; what a secret looks like is none.
+    let plain = |word: &&str| word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+    failure
+        .with_code(word.filter(plain))
+        .with_retry_after(answer.retry_after())
+}

@@ -1,0 +1,177 @@
+//! Encrypt and decrypt at one key of Cloud KMS: bound to the tenant by additional authenticated data,
+//! every byte that travels checked by CRC32C at both ends. No answer is believed beyond that.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use zeroize::Zeroizing;
+
+use super::checksum::{crc32c, fits};
+use super::classify::{self, Operation, Service};
+use super::credential::Credential;
+use super::keyref::is_version;
+use super::subject::Subject;
+use super::transport::{KMS, Transport};
+use super::wire::{Decrypted, Encrypted};
+use crate::provider::answer::Answer;
+use crate::provider::http::receive;
+use crate::provider::{Attributes, Failure, Kms, Wrapped};
+
+/// For one call, a token included.
+const DEADLINE: Duration = Duration::from_secs(12);
+const LABEL: &[u8] = b"tenantkms.dev/gcp/v1";
+
+pub struct GcpKms {
+    transport: Transport,
+    credential: Credential,
+    subject: Subject,
+    identity: String,
+}
+
+impl GcpKms {
+    pub fn new(transport: Transport, credential: Credential, subject: Subject) -> Self {
+        Self {
+            transport,
+            credential,
+            identity: subject.who.describe(),
+            subject,
+        }
+    }
+
+    async fn call(&self, operation: Operation, body: &Value) -> Result<Answer, Failure> {
+        let call = async {
+            let used = self.credential.token().await?;
+            let url = format!(
+                "https://{KMS}/v1/{}:{}",
+                self.subject.key.id,
+                operation.verb()
+            );
+            let mut request = self.transport.kms.post(url);
+            if let Some(project) = &self.subject.billed {
+                request = request.header("x-goog-user-project", project);
+            }
+            let sent = request
+                .bearer_auth(used.token.expose())
+                .json(body)
+                .send()
+                .await;
+            let answer = receive(sent)
+                .await
+                .map_err(|trouble| classify::trouble(trouble, Service::Kms))?;
+            if answer.status == 200 {
+                return Ok(answer);
+            }
+            let seen = used.seen.as_deref();
+            Err(classify::kms(operation, &answer, &self.subject, seen))
+        };
+        tokio::time::timeout(DEADLINE, call)
+            .await
+            .unwrap_or_else(|_| Err(classify::silent(Service::Kms)))
+    }
+}
+
+/// What a wrapped key opens for, and for nothing else. Every part is preceded by its length.
+fn binding(tenant_uid: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for part in [LABEL, tenant_uid.as_bytes()] {
+        bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());
+        bytes.extend_from_slice(part);
+    }
+    bytes
+}
+
+fn decoded(text: &str) -> Result<Vec<u8>, Failure> {
+    STANDARD.decode(text).map_err(|_| classify::distrusted(KMS))
+}
+
+fn parsed<T: serde::de::DeserializeOwned>(answer: &Answer) -> Result<T, Failure> {
+    serde_json::from_slice(answer.body()).map_err(|_| classify::distrusted(KMS))
+}
+
+#[async_trait]
+impl Kms for GcpKms {
+    async fn wrap(
+        &self,
+        tenant_uid: &str,
+        plaintext: &Zeroizing<Vec<u8>>,
+    ) -> Result<Wrapped, Failure> {
+        let aad = binding(tenant_uid);
+        let body = json!({
+            "plaintext": STANDARD.encode(plaintext.as_slice()),
+            "plaintextCrc32c": crc32c(plaintext).to_string(),
+            "additionalAuthenticatedData": STANDARD.encode(&aad),
+            "additionalAuthenticatedDataCrc32c": crc32c(&aad).to_string(),
+        });
+        let answer = self.call(Operation::Encrypt, &body).await?;
+        let said: Encrypted = parsed(&answer)?;
+        // Without these it encrypted something that may not be what was sent.
+        if !said.verified_plaintext_crc32c || !said.verified_additional_authenticated_data_crc32c {
+            return Err(classify::changed_on_the_way());
+        }
+        let ciphertext = decoded(&said.ciphertext)?;
+        if !fits(&said.ciphertext_crc32c, &ciphertext) {
+            return Err(classify::changed_on_the_way());
+        }
+        let version = self.subject.key.version_of(&said.name);
+        let version = version.ok_or_else(|| classify::distrusted(KMS))?;
+        Ok(Wrapped {
+            ciphertext,
+            kek_version: version.to_owned(),
+        })
+    }
+
+    /// The ciphertext itself says which version made it.
+    async fn unwrap(
+        &self,
+        tenant_uid: &str,
+        wrapped: &Wrapped,
+    ) -> Result<Zeroizing<Vec<u8>>, Failure> {
+        if !is_version(&wrapped.kek_version) {
+            return Err(classify::foreign_version(&self.subject));
+        }
+        let aad = binding(tenant_uid);
+        let body = json!({
+            "ciphertext": STANDARD.encode(&wrapped.ciphertext),
+            "ciphertextCrc32c": crc32c(&wrapped.ciphertext).to_string(),
+            "additionalAuthenticatedData": STANDARD.encode(&aad),
+            "additionalAuthenticatedDataCrc32c": crc32c(&aad).to_string(),
+        });
+        let answer = self.call(Operation::Decrypt, &body).await?;
+        let said: Decrypted = parsed(&answer)?;
+        let plaintext = Zeroizing::new(decoded(&said.plaintext)?);
+        if !fits(&said.plaintext_crc32c, &plaintext) {
+            return Err(classify::changed_on_the_way());
+        }
+        Ok(plaintext)
+    }
+
+    /// Keys of Cloud KMS do not expire, and what is destroyed waits first (`DESTROY_SCHEDULED`, at
+    /// least a day): cloud.google.com/kms/docs/destroy-restore. There is nothing to ask.
+    async fn attributes(&self) -> Result<Option<Attributes>, Failure> {
+        Ok(Some(Attributes::default()))
+    }
+
+    fn key_id(&self) -> &str {
+        &self.subject.key.id
+    }
+
+    fn identity(&self) -> &str {
+        &self.identity
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_tenant_has_a_binding_of_its_own() {
+        let acme = binding("0123456789abcdef0123456789abcdef");
+        assert_eq!(acme.len(), 8 + LABEL.len() + 8 + 32);
+        assert_ne!(acme, binding("0123456789abcdef0123456789abcdee"));
+        assert!(!binding("ab").starts_with(&binding("a")));
+    }
+}
