@@ -123,6 +123,33 @@ async fn managed_identities() -> Result<()> {
     active(&env, "azure-managed-identity", &files).await
 }
 
+/// Google's: the operator's own service account, which in the second it becomes the customer's.
+#[tokio::test]
+async fn google_own_and_impersonated() -> Result<()> {
+    const USE: &str = "roles/cloudkms.cryptoKeyEncrypterDecrypter";
+    for (folder, tenant, place) in [
+        ("gcp-own-identity", "alder", "europe-west3"),
+        ("gcp-impersonation", "aspen", "global"),
+    ] {
+        let env = Env::new("exgoogle").await?;
+        let gcp = env.cloud.gcp();
+        let own = gcp.service_account("tenant-kms@platform-1.iam.gserviceaccount.com");
+        gcp.machine_account(Some(&own));
+        let project = format!("{tenant}-prod");
+        let key = gcp.create_key(&format!(
+            "projects/{project}/locations/{place}/keyRings/platform/cryptoKeys/tenant-wrapping-key"
+        ));
+        let customer =
+            gcp.service_account(&format!("tenant-kms@{project}.iam.gserviceaccount.com"));
+        let becomes = "roles/iam.serviceAccountTokenCreator";
+        let user = if tenant == "aspen" { &customer } else { &own };
+        gcp.grant(&customer.resource(), &own.member(), becomes)?;
+        gcp.grant(key.name(), &user.member(), USE)?;
+        active(&env, folder, &[("tenant.yaml", tenant)]).await?;
+    }
+    Ok(())
+}
+
 /// The workload's objects are taken without a warning, its pod by the restricted Pod Security Standard,
 /// and its Role is what the operator asks about: this tenant's sessions, and nothing besides.
 #[tokio::test]

@@ -40,6 +40,26 @@ async fn an_account_that_is_lent() -> Result<()> {
 }
 
 #[tokio::test]
+async fn an_account_that_google_trusts() -> Result<()> {
+    let town = Town::new("exgoogleacc").await?;
+    let (env, folder) = (&town.env, "gcp-service-account");
+    let gcp = env.cloud.gcp();
+    gcp.project_numbered("hazel-prod", 123_456_789_012);
+    let provider = "projects/123456789012/locations/global/workloadIdentityPools/tenant-kms/providers/platform";
+    let provider = gcp.provider(provider, &town.issuer);
+    let key = gcp.create_key(
+        "projects/hazel-prod/locations/europe-west3/keyRings/platform/cryptoKeys/tenant-wrapping-key",
+    );
+    let principal = provider.principal(&town.subject("hazel-kms"));
+    let role = "roles/cloudkms.cryptoKeyEncrypterDecrypter";
+    gcp.grant(key.name(), &principal, role)?;
+    let lend = example(env, &format!("{folder}/lend.yaml"))?;
+    env.apply(&lend).await?.success()?;
+    let files = [("tenant.yaml", "hazel")];
+    active_with(env, env.operator_options(), folder, &files).await
+}
+
+#[tokio::test]
 async fn the_operators_own_token() -> Result<()> {
     for (folder, tenant) in [
         ("azure-workload-identity", "elm"),
