@@ -89,7 +89,7 @@ mod tests {
     fn a_token_ends_before_its_end_on_either_clock() {
         let at = Moment {
             boot: Duration::from_secs(1_000),
-            wall: Duration::from_secs(9_000),
+            wall: Duration::from_mins(150),
         };
         let held = Held {
             token: Arc::new(Secret::from_bytes(b"t".to_vec()).expect("a text")),

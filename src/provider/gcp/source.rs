@@ -64,7 +64,7 @@ impl Source {
     /// One new token. Not bounded in time: the caller is.
     pub async fn token(&self) -> Result<Bought, Failure> {
         let first = match &self.subject.who.base {
-            Base::Machine => self.from_metadata().await?,
+            Base::Machine => self.ask_metadata().await?,
             Base::Federated { provider, name, .. } => {
                 let assertion = self.assertion(provider, name).await?;
                 self.exchange(provider, &assertion).await?
@@ -76,7 +76,7 @@ impl Source {
         }
     }
 
-    async fn from_metadata(&self) -> Result<Bought, Failure> {
+    async fn ask_metadata(&self) -> Result<Bought, Failure> {
         let wanted = format!("/token?scopes={SCOPE}");
         let (answer, seen) = tokio::join!(
             self.metadata(&wanted),
