@@ -40,7 +40,7 @@ pub async fn run(guarded: Arc<Guarded>, ctx: Arc<Context>) -> Result<Action, Rec
                 name: object.name_any(),
             };
             let span = tracing::info_span!("reconcile", tenant = %id);
-            tenant(&ctx, object, &id, &span).await
+            tenant(&ctx, &guarded, object, &id, &span).await
         }
     };
     ctx.metrics
@@ -53,6 +53,7 @@ pub async fn run(guarded: Arc<Guarded>, ctx: Arc<Context>) -> Result<Action, Rec
 
 async fn tenant(
     ctx: &Arc<Context>,
+    guarded: &Arc<Guarded>,
     object: &TenantKms,
     id: &TenantId,
     span: &Span,
@@ -67,7 +68,7 @@ async fn tenant(
     }
     let entry = ctx.entry(id, &object.uid().unwrap_or_default()).await;
     let mut entry = entry.lock().await;
-    match pass(ctx, object, id, &mut entry).await {
+    match pass(ctx, guarded, object, id, &mut entry).await {
         Ok(outcome) => {
             entry.api_failures = 0;
             let next = next_look(ctx, &entry);
@@ -163,6 +164,7 @@ pub(super) fn next_look(ctx: &Context, entry: &Entry) -> Option<Duration> {
 /// is known goes on being verified.
 async fn pass(
     ctx: &Arc<Context>,
+    guarded: &Arc<Guarded>,
     object: &TenantKms,
     id: &TenantId,
     entry: &mut Entry,
@@ -185,7 +187,7 @@ async fn pass(
     // The writes may have taken seconds, in which time goes on.
     collect(ctx, id, entry, ctx.clock.now());
     let after = entry.tenant.seal().map(|seal| *seal.state());
-    let wrote = match status::report(ctx, object, entry).await {
+    let wrote = match status::report(ctx, guarded, entry).await {
         Ok(wrote) => wrote,
         Err(error) => {
             keep(&mut failed, Err(error));

@@ -1,5 +1,6 @@
 //! Writes a tenant's report when it says something new, and tells people by an Event.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -8,9 +9,11 @@ use kube::api::{Api, Patch, PatchParams};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
+use super::Guarded;
 use super::context::{Context, Entry};
 use super::outcome::ReconcileError;
 use super::report::report as compose;
+use super::tenant::Reported;
 use super::writes::merge_patch;
 use crate::api::{Phase, Reason, TenantKms, TenantKmsStatus};
 
@@ -20,15 +23,18 @@ const DEADLINE: Duration = Duration::from_secs(4);
 /// Reports what is known now; true when something was written.
 pub async fn report(
     ctx: &Context,
-    object: &TenantKms,
+    guarded: &Arc<Guarded>,
     entry: &mut Entry,
 ) -> Result<bool, ReconcileError> {
+    let Ok(object) = &guarded.0 else {
+        return Ok(false);
+    };
     let observed = object.status.as_ref();
     let tenant = &mut entry.tenant;
     let decided = tenant.may_report(observed);
     let status = if decided {
-        let known = tenant.reported.clone().or_else(|| observed.cloned());
-        compose(&tenant.view(ctx.clock.now()), known.as_ref())
+        let known = tenant.reported().or(observed);
+        compose(&tenant.view(ctx.clock.now()), known)
     } else if let Some(observed) = observed {
         // Not decided yet: conditions stay, but people may see what goes wrong.
         tenant.with_last_failure(observed.clone())
@@ -36,11 +42,9 @@ pub async fn report(
         return Ok(false);
     };
     ctx.metrics.state(&tenant.id, &status, tenant.seal());
-    let from = json!({ "status": observed.cloned().unwrap_or_default() });
-    let to = json!({ "status": &status });
-    let Some(patch) = merge_patch(&from, &to) else {
+    let Some(patch) = patch(observed, &status) else {
         if decided {
-            tenant.told(status);
+            tenant.told(Reported::new(status, guarded));
         }
         return Ok(false);
     };
@@ -50,11 +54,21 @@ pub async fn report(
     }
     ctx.turn(&tenant.id, status.phase == Some(Phase::Sealed))?;
     write(ctx, object, &patch).await?;
-    tell(ctx, object, tenant.reported.as_ref().or(observed), &status);
+    tell(ctx, object, tenant.reported().or(observed), &status);
     if decided {
-        entry.tenant.told(status);
+        entry.tenant.told(Reported::new(status, guarded));
     }
     Ok(true)
+}
+
+/// What makes of the one the other; nothing when they are the same, as they are at most looks.
+fn patch(observed: Option<&TenantKmsStatus>, status: &TenantKmsStatus) -> Option<Value> {
+    if observed == Some(status) {
+        return None;
+    }
+    let from = json!({ "status": observed.cloned().unwrap_or_default() });
+    let to = json!({ "status": status });
+    merge_patch(&from, &to)
 }
 
 /// Writes a status that says something new.

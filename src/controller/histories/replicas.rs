@@ -15,6 +15,7 @@ use super::store::{Fault, Store};
 use crate::api::{ProviderKind, TenantKms, TenantKmsSpec, VerifySpec};
 use crate::clock::{Clock, Moment};
 use crate::controller::context::lock;
+use crate::controller::tenant::Reported;
 use crate::controller::{report, serving, sighting, watch};
 
 const HISTORIES: u64 = 1_500;
@@ -190,14 +191,11 @@ impl Town {
             && self.writable
         {
             let mut entry = entry.try_lock().expect("nobody works");
-            let known = entry
-                .tenant
-                .reported
-                .clone()
-                .or_else(|| object.status.clone());
             if entry.tenant.may_report(object.status.as_ref()) {
-                let status = report::report(&entry.tenant.view(now), known.as_ref());
-                entry.tenant.told(status.clone());
+                let known = entry.tenant.reported().or(object.status.as_ref());
+                let status = report::report(&entry.tenant.view(now), known);
+                let guarded = Arc::new(DeserializeGuard(Ok(object.clone())));
+                entry.tenant.told(Reported::new(status.clone(), &guarded));
                 if object.status.as_ref() != Some(&status) {
                     let status = Some(status);
                     self.put(TenantKms { status, ..object });

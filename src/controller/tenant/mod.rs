@@ -4,6 +4,7 @@
 pub mod answers;
 mod epochs;
 mod recorded;
+mod reported;
 mod taken;
 mod upkeep;
 mod view;
@@ -14,7 +15,7 @@ use self::epochs::Epochs;
 use self::upkeep::Upkeep;
 use super::candidate::{Candidate, Verdict};
 use super::requests::{self, Asked};
-use crate::api::{Effective, HandledRequests, TenantKms, TenantKmsSpec, TenantKmsStatus};
+use crate::api::{Effective, HandledRequests, TenantKms, TenantKmsSpec};
 use crate::clock::Moment;
 use crate::provider::{Failure, TenantId};
 use crate::record::store::Version;
@@ -24,6 +25,7 @@ use crate::seal::{self, Seal, State, Transition};
 pub use self::answers::{
     Basis, Change, Checked, Proved, Reading, Rotated, Success, Surveyed, Tried,
 };
+pub use self::reported::Reported;
 pub use self::upkeep::{Rotation, Why};
 
 /// A record as it is stored.
@@ -57,7 +59,7 @@ pub struct Tenant {
     upkeep: Upkeep,
     /// What the object asks for and does not get, beside its key.
     objection: Option<Verdict>,
-    pub reported: Option<TenantKmsStatus>,
+    reported: Option<Reported>,
 }
 
 impl Tenant {

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::Tenant;
+use super::{Reported, Tenant};
 use crate::api::{TenantKmsSpec, TenantKmsStatus};
 use crate::clock::Moment;
 use crate::controller::candidate::{Candidate, Verdict};
@@ -27,11 +27,16 @@ impl Tenant {
     }
 
     /// The status was written, or says all there is to say.
-    pub fn told(&mut self, status: TenantKmsStatus) {
-        self.reported = Some(status);
+    pub fn told(&mut self, reported: Reported) {
+        self.reported = Some(reported);
         if let Some(stored) = &self.stored {
             self.epochs.told(stored.record.seal_epoch);
         }
+    }
+
+    /// The status that was reported last.
+    pub fn reported(&self) -> Option<&TenantKmsStatus> {
+        self.reported.as_ref()?.status()
     }
 
     pub fn view(&self, now: Moment) -> View<'_> {
@@ -39,10 +44,7 @@ impl Tenant {
             .applied()
             .filter(|applied| applied.object_uid == self.object_uid)
             .map_or(-1, |applied| applied.generation);
-        let reported = self
-            .reported
-            .as_ref()
-            .and_then(|old| old.observed_generation);
+        let reported = self.reported().and_then(|old| old.observed_generation);
         View {
             generation: self.generation,
             decided: decided.max(reported.unwrap_or(-1)).min(self.generation),
