@@ -3,6 +3,7 @@
 
 mod agent;
 mod attempts;
+mod proofs;
 mod register;
 
 use std::collections::HashMap;
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use prometheus::{
-    Encoder, GaugeVec, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, TextEncoder,
+    Encoder, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, TextEncoder,
 };
 
 use crate::api::{Phase, ProviderKind, Reason, TenantKmsStatus};
@@ -25,6 +26,7 @@ use crate::server::agent::error::Kind;
 use agent::Agent;
 pub use attempts::AttemptTimer;
 use attempts::Attempts;
+use proofs::Proofs;
 use register::Register;
 
 #[derive(Debug)]
@@ -36,7 +38,7 @@ pub struct Metrics {
     reconcile_seconds: HistogramVec,
     tenants: IntGaugeVec,
     transitions: IntCounterVec,
-    proof: GaugeVec,
+    proofs: Proofs,
     status_writes: IntCounter,
     events_dropped: IntCounter,
     holder: IntGauge,
@@ -67,11 +69,7 @@ impl Metrics {
                 "Changes of a tenant's state, by kind and reason.",
                 &["transition", "reason"],
             )?,
-            proof: register.fine_gauges(
-                "last_proof_timestamp_seconds",
-                "When the newest proof of a tenant was begun, in Unix time.",
-                &["namespace", "name"],
-            )?,
+            proofs: Proofs::default(),
             status_writes: register
                 .counter("status_writes_total", "Status writes the API server took.")?,
             events_dropped: register.counter("events_dropped_total", "Events not written.")?,
@@ -99,7 +97,12 @@ impl Metrics {
     pub fn text(&self) -> Result<String, prometheus::Error> {
         let mut out = Vec::new();
         TextEncoder::new().encode(&self.register.gather(), &mut out)?;
-        String::from_utf8(out).map_err(|error| prometheus::Error::Msg(error.to_string()))
+        let message = |error: &dyn std::error::Error| prometheus::Error::Msg(error.to_string());
+        let mut text = String::from_utf8(out).map_err(|error| message(&error))?;
+        self.proofs
+            .write(&mut text)
+            .map_err(|error| message(&error))?;
+        Ok(text)
     }
 
     pub fn attempt_started(&self, provider: ProviderKind) -> AttemptTimer<'_> {
@@ -132,19 +135,14 @@ impl Metrics {
             self.count(before, Some(phase));
         }
         if let Some(proof) = seal.and_then(Seal::proof) {
-            self.proof
-                .with_label_values(&[id.namespace.as_str(), id.name.as_str()])
-                .set(proof.wall.as_secs_f64());
+            self.proofs.set(id, proof.wall);
         }
     }
 
     pub fn forget(&self, id: &TenantId) {
         let before = lock(&self.phases).remove(id);
         self.count(before, None);
-        // Not there when the tenant was never proved.
-        let _ = self
-            .proof
-            .remove_label_values(&[id.namespace.as_str(), id.name.as_str()]);
+        self.proofs.forget(id);
     }
 
     fn count(&self, before: Option<Phase>, after: Option<Phase>) {
@@ -206,8 +204,7 @@ mod tests {
         metrics.transition(Transition::Sealed(Cause::Outage), Some(Reason::Unreachable));
         metrics.agent_request(Operation::Encrypt, None, Duration::ZERO);
         let id = TenantId::new("tenants", "acme");
-        let labels = [id.namespace.as_str(), id.name.as_str()];
-        metrics.proof.with_label_values(&labels).set(1.0);
+        metrics.proofs.set(&id, Duration::from_secs(1));
         let text = metrics.text().expect("text");
         let page = include_str!("../../docs/metrics.md");
         let served: Vec<&str> = text

@@ -3,8 +3,8 @@
 use prometheus::core::Collector;
 use prometheus::proto::MetricFamily;
 use prometheus::{
-    Error, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
-    Opts, Registry,
+    Error, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry,
 };
 
 /// Before every name.
@@ -37,11 +37,6 @@ impl Register {
 
     pub fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, Error> {
         self.keep(IntGaugeVec::new(options(name, help), labels)?)
-    }
-
-    /// Of values that are no whole numbers.
-    pub fn fine_gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<GaugeVec, Error> {
-        self.keep(GaugeVec::new(options(name, help), labels)?)
     }
 
     pub fn histograms(
