@@ -46,10 +46,10 @@ pub struct TenantKmsSpec {
     pub gcp: Option<Box<GcpSpec>>,
     /// How often the key is proved, and how long a proof may be relied on.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub verify: Option<VerifySpec>,
+    pub verify: Option<Box<VerifySpec>>,
     /// The tenant's master key, which the customer's key wraps.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub master_key: Option<MasterKeySpec>,
+    pub master_key: Option<Box<MasterKeySpec>>,
     /// The sessions handed to workloads.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session: Option<SessionSpec>,
@@ -277,9 +277,11 @@ impl TenantKmsSpec {
     /// The same while the tenant has no master key: the one that is taken over is proved too.
     #[must_use]
     pub fn beginning(&self) -> Self {
-        let import = self.import_from().map(|from| MasterKeySpec {
-            import_from: Some(from.clone()),
-            ..MasterKeySpec::default()
+        let import = self.import_from().map(|from| {
+            Box::new(MasterKeySpec {
+                import_from: Some(from.clone()),
+                ..MasterKeySpec::default()
+            })
         });
         Self {
             master_key: import,

@@ -49,7 +49,7 @@ pub struct TenantKmsStatus {
         skip_serializing_if = "Option::is_none",
         deserialize_with = "verify_error"
     )]
-    pub last_verify_error: Option<VerifyError>,
+    pub last_verify_error: Option<Box<VerifyError>>,
     /// The credential that was really used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub identity: Option<String>,
@@ -72,7 +72,7 @@ pub struct TenantKmsStatus {
     pub external_id: Option<String>,
     /// The newest value of each request annotation that was carried out.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub handled_requests: Option<HandledRequests>,
+    pub handled_requests: Option<Box<HandledRequests>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -205,15 +205,17 @@ fn master_keys<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<MasterKeyStatus
     }))
 }
 
-fn verify_error<'de, D: Deserializer<'de>>(from: D) -> Result<Option<VerifyError>, D::Error> {
+fn verify_error<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Box<VerifyError>>, D::Error> {
     let value = Option::<Value>::deserialize(from)?;
     Ok(value.map(|value| {
-        serde_json::from_value(value).unwrap_or(VerifyError {
-            reason: String::new(),
-            message: String::new(),
-            code: None,
-            request_id: None,
-            time: UNREADABLE,
+        serde_json::from_value(value).unwrap_or_else(|_| {
+            Box::new(VerifyError {
+                reason: String::new(),
+                message: String::new(),
+                code: None,
+                request_id: None,
+                time: UNREADABLE,
+            })
         })
     }))
 }

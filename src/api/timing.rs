@@ -73,11 +73,11 @@ mod tests {
             azure: None,
             aws: None,
             gcp: None,
-            verify: Some(VerifySpec {
+            verify: Some(Box::new(VerifySpec {
                 interval: interval.map(Into::into),
                 proof_ttl: proof_ttl.map(Into::into),
                 idle_interval: None,
-            }),
+            })),
             master_key: None,
             session: None,
             deletion_policy: None,

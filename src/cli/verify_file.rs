@@ -162,6 +162,7 @@ impl Report {
                 self.kek_version = Some(proved.kek_version);
             }
             Err(failure) => {
+                let failure = failure.into_details();
                 self.reason = failure.reason.name();
                 self.kind = Some(failure.kind.name());
                 self.code = failure.code.map(|code| code.as_str().to_owned());

@@ -274,8 +274,8 @@ pub fn report(view: &View<'_>, reported: Option<&TenantKmsStatus>) -> TenantKmsS
             .and_then(|old| old.last_verified_time.clone())
             .filter(|time| (Timestamp::UNIX_EPOCH..=view.now).contains(&time.0)),
         last_verify_error: view.last_failure.map(|(failure, at)| {
-            let known = reported.and_then(|old| old.last_verify_error.as_ref());
-            verify_error(failure, at, known)
+            let known = reported.and_then(|old| old.last_verify_error.as_deref());
+            Box::new(verify_error(failure, at, known))
         }),
         identity: view.identity.map(str::to_owned),
         kek_version: view.kek_version.map(str::to_owned),
@@ -283,7 +283,7 @@ pub fn report(view: &View<'_>, reported: Option<&TenantKmsStatus>) -> TenantKmsS
         effective: view.effective.cloned(),
         external_id: view.external_id_of.map(external_id),
         handled_requests: (*view.handled != HandledRequests::default())
-            .then(|| view.handled.clone()),
+            .then(|| Box::new(view.handled.clone())),
     };
     if reported != Some(&status) {
         status.last_verified_time = view.last_verified.map(Time).or(status.last_verified_time);

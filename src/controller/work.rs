@@ -251,12 +251,10 @@ fn never_migrates() -> Failure {
 }
 
 /// Moving needs the former key once more; what failed there says nothing about the new one.
-fn old_key(failure: Failure) -> Failure {
-    Failure {
-        message: format!(
-            "The master keys are still wrapped by the former key, which has to open once more: {}",
-            failure.message
-        ),
-        ..failure
-    }
+fn old_key(mut failure: Failure) -> Failure {
+    failure.message = format!(
+        "The master keys are still wrapped by the former key, which has to open once more: {}",
+        failure.message
+    );
+    failure
 }

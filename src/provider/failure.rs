@@ -2,6 +2,7 @@
 //! a provider ever looks at a cloud's words. Never holds a secret, a token or an upstream body.
 
 use std::fmt;
+use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 use crate::api::Reason;
@@ -45,8 +46,12 @@ impl Code {
     }
 }
 
+/// Boxed, as each tenant has room for several and mostly none.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
+pub struct Failure(Box<Details>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Details {
     pub kind: Kind,
     pub reason: Reason,
     /// What happened, what to check, and the command that fixes it. The operator's own words.
@@ -59,14 +64,14 @@ pub struct Failure {
 
 impl Failure {
     pub fn new(kind: Kind, reason: Reason, message: impl Into<String>) -> Self {
-        Self {
+        Self(Box::new(Details {
             kind,
             reason,
             message: message.into(),
             code: None,
             request_id: None,
             retry_after: None,
-        }
+        }))
     }
 
     pub fn denial(reason: Reason, message: impl Into<String>) -> Self {
@@ -79,6 +84,10 @@ impl Failure {
 
     pub fn transient(reason: Reason, message: impl Into<String>) -> Self {
         Self::new(Kind::Transient, reason, message)
+    }
+
+    pub fn into_details(self) -> Details {
+        *self.0
     }
 
     #[must_use]
@@ -97,6 +106,20 @@ impl Failure {
     pub fn with_retry_after(mut self, after: Option<Duration>) -> Self {
         self.retry_after = after;
         self
+    }
+}
+
+impl Deref for Failure {
+    type Target = Details;
+
+    fn deref(&self) -> &Details {
+        &self.0
+    }
+}
+
+impl DerefMut for Failure {
+    fn deref_mut(&mut self) -> &mut Details {
+        &mut self.0
     }
 }
 

@@ -153,7 +153,7 @@ impl Seal {
             unseal: false,
             seals: 0,
             successes: 0,
-            unseals: VecDeque::with_capacity(pace::FLAPS),
+            unseals: VecDeque::new(),
             seen: now,
         }
     }

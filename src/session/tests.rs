@@ -54,10 +54,10 @@ fn opened(locked: &Locked) -> Opened {
 fn record(keyring: Keyring, provider: ProviderKind) -> Record {
     let record = Record::restored(&id(), UID, "ns", 3, keyring);
     let mut spec = TenantKmsSpec::new(provider, KEY);
-    spec.verify = Some(crate::api::VerifySpec {
+    spec.verify = Some(Box::new(crate::api::VerifySpec {
         proof_ttl: Some("1m".to_owned()),
         ..crate::api::VerifySpec::default()
-    });
+    }));
     Record {
         applied: Some(Applied {
             spec,

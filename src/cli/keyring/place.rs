@@ -114,7 +114,7 @@ impl Place {
         };
         let record = Record::read(&bytes, &self.tenant).map_err(|unusable| {
             let failure = unusable.failure(&self.records_namespace, &self.secret());
-            Problem(failure.message)
+            Problem(failure.into_details().message)
         })?;
         Ok(Some((record, version)))
     }

@@ -134,11 +134,11 @@ impl Town {
 
     fn create(&mut self) {
         let mut spec = TenantKmsSpec::new(ProviderKind::Azure, KEYS[0]);
-        spec.verify = Some(VerifySpec {
+        spec.verify = Some(Box::new(VerifySpec {
             interval: Some(format!("{}s", INTERVAL.as_secs())),
             proof_ttl: Some(format!("{}s", PROOF_TTL.as_secs())),
             ..VerifySpec::default()
-        });
+        }));
         self.names += 1;
         let mut object = TenantKms::new("acme", spec);
         object.metadata.namespace = Some(NAMESPACE.to_owned());

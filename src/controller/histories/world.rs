@@ -14,7 +14,7 @@ use super::event::History;
 use super::ledger::live_ids;
 use super::process::{INSTALLATION, NAMESPACE, Namespace, Process};
 use super::store::Store;
-use crate::api::{MasterKeySpec, ProviderKind, TenantKms, TenantKmsSpec, VerifySpec};
+use crate::api::{ProviderKind, TenantKms, TenantKmsSpec, VerifySpec};
 use crate::clock::{Clock, Moment};
 use crate::controller::context::lock;
 use crate::record::Record;
@@ -78,7 +78,7 @@ impl World {
     /// A new object of the same name, with the spec of the last one.
     pub fn create(&mut self, forgets_ids: bool) {
         let mut spec = self.object.spec.clone();
-        let keys = spec.master_key.get_or_insert_with(MasterKeySpec::default);
+        let keys = spec.master_key.get_or_insert_default();
         keys.rotation_interval = self.daily.then(|| "24h".to_owned());
         if forgets_ids {
             keys.erased_ids.clear();
@@ -111,10 +111,10 @@ impl World {
 
     pub fn set_timing(&mut self, seconds: u64) {
         self.respec(|spec| {
-            spec.verify = Some(VerifySpec {
+            spec.verify = Some(Box::new(VerifySpec {
                 interval: Some(format!("{seconds}s")),
                 ..VerifySpec::default()
-            });
+            }));
         });
     }
 

@@ -123,7 +123,8 @@ impl Tenant {
     pub fn with_last_failure(&self, mut observed: TenantKmsStatus) -> TenantKmsStatus {
         if let Some((failure, at)) = self.last_failure() {
             let known = observed.last_verify_error.take();
-            observed.last_verify_error = Some(verify_error(failure, at, known.as_ref()));
+            let error = verify_error(failure, at, known.as_deref());
+            observed.last_verify_error = Some(Box::new(error));
         }
         observed
     }

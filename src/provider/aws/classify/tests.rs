@@ -245,8 +245,12 @@ fn what_sts_says() {
 
 #[test]
 fn a_no_of_sts_and_one_of_kms_are_told_apart() {
-    let of_sts = of_sts(role(), 403, "AccessDenied", "").message;
-    let of_kms = of_kms(400, "AccessDeniedException", "").message;
+    let of_sts = of_sts(role(), 403, "AccessDenied", "")
+        .into_details()
+        .message;
+    let of_kms = of_kms(400, "AccessDeniedException", "")
+        .into_details()
+        .message;
     assert!(of_sts.starts_with("STS refuses role ") && of_sts.contains("aws iam update-assume"));
     assert!(of_sts.contains("external id tkms-0123"), "{of_sts}");
     assert!(of_kms.starts_with("KMS refuses Decrypt ") && of_kms.contains("aws kms create-grant"));

@@ -46,7 +46,7 @@ fn the_listed_refusals_are_denials_with_a_command() {
             "{inner}"
         );
         assert!(failure.message.contains(": az "), "{failure}");
-        assert_eq!(failure.code.expect("a code").as_str(), inner);
+        assert_eq!(failure.code.as_ref().expect("a code").as_str(), inner);
     }
 }
 
@@ -76,7 +76,7 @@ fn the_number_of_a_rejected_token_is_the_code() {
     ] {
         let body = format!(r#"{{"error":{{"code":"Unauthorized","message":"{message}"}}}}"#);
         let failure = vault(Operation::Wrap, &answer(401, &body), &application(), None);
-        assert_eq!(failure.code.expect("a code").as_str(), code);
+        assert_eq!(failure.code.as_ref().expect("a code").as_str(), code);
         assert_eq!(failure.reason, Reason::CredentialRejected);
     }
 }

@@ -98,7 +98,7 @@ fn the_state_of_a_version_is_a_denial_only_when_something_was_taken() {
     ] {
         for failure in both(&state(kind, &version), &machine()) {
             is(&failure, Kind::Denial, reason, command);
-            assert_eq!(failure.code.expect("a code").as_str(), kind);
+            assert_eq!(failure.code.as_ref().expect("a code").as_str(), kind);
         }
     }
     for kind in [
