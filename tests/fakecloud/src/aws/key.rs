@@ -157,20 +157,31 @@ impl Key {
             uuid()
         };
         let partition = partition_of(region);
-        let key = Self::named(
-            world,
-            &format!("arn:{partition}:kms:{region}:{account}:key/{id}"),
-        );
+        let arn = format!("arn:{partition}:kms:{region}:{account}:key/{id}");
+        Self::create_as(world, &arn, options)
+    }
+
+    pub(crate) fn create_as(world: &Arc<World>, arn: &str, options: KeyOptions) -> Self {
+        let key = Self::named(world, arn);
+        if world.aws().keys.contains_key(arn) {
+            return key;
+        }
         let state = KeyState {
-            arn: key.arn.clone(),
+            arn: arn.to_owned(),
             options,
             status: Status::Enabled,
             policy: Vec::new(),
             backing: vec![Backing::new()],
         };
-        world.aws().keys.insert(key.arn.clone(), state);
-        key.grant(&format!("arn:{partition}:iam::{account}:root"));
+        world.aws().keys.insert(arn.to_owned(), state);
+        key.grant(&key.root());
         key
+    }
+
+    /// Its account, as policies name it.
+    fn root(&self) -> String {
+        let partition = self.arn.split(':').nth(1).unwrap_or_default();
+        format!("arn:{partition}:iam::{}:root", account(&self.arn))
     }
 
     pub fn arn(&self) -> &str {
@@ -210,8 +221,7 @@ impl Key {
 
     /// The account's own policies no longer decide: only those named in the key's policy may use it.
     pub fn revoke_account(&self) {
-        let partition = self.arn.split(':').nth(1).unwrap_or_default();
-        self.revoke(&format!("arn:{partition}:iam::{}:root", account(&self.arn)));
+        self.revoke(&self.root());
     }
 
     pub fn set_status(&self, status: Status) {

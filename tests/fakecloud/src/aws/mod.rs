@@ -105,6 +105,11 @@ impl Aws {
         Key::create(&self.0, account, region, options)
     }
 
+    /// The same with this ARN, as documents have them; the key that is there, if there is one already.
+    pub fn create_key_as(&self, arn: &str) -> Key {
+        Key::create_as(&self.0, arn, KeyOptions::default())
+    }
+
     /// A handle of a key that exists (or may exist).
     pub fn key(&self, arn: &str) -> Key {
         Key::named(&self.0, arn)

@@ -58,7 +58,7 @@ struct Signature<'a> {
     /// Day, region and service.
     scope: [&'a str; 3],
     headers: Vec<&'a str>,
-    signature: &'a str,
+    value: &'a str,
     /// `x-amz-date`.
     date: &'a str,
 }
@@ -93,7 +93,7 @@ impl<'a> Signature<'a> {
         Ok(Self {
             key,
             scope: [day, region, service],
-            signature: part("Signature")?,
+            value: part("Signature")?,
             headers,
             date: asked.header("x-amz-date").ok_or(Unsigned::Incomplete)?,
         })
@@ -156,7 +156,7 @@ impl<'a> Signature<'a> {
             key = mac(&key, part).as_ref().to_vec();
         }
         let expected = hex(mac(&key, &signed).as_ref());
-        constant_time::verify_slices_are_equal(expected.as_bytes(), self.signature.as_bytes())
+        constant_time::verify_slices_are_equal(expected.as_bytes(), self.value.as_bytes())
             .map_err(|_| Unsigned::Mismatch)
     }
 
