@@ -157,12 +157,7 @@ fn application(proof: &str) -> String {
     format!("tenantId: {DIRECTORY}, clientId: {CLIENT}{proof}")
 }
 
-/// The issuer of the control plane's tokens, whose keys the loopback Entra can read from now on.
+/// The issuer of the control plane's tokens, whose keys the loopback clouds can read from now on.
 pub async fn published_issuer(env: &Env) -> Result<String> {
-    let discovery = ["get", "--raw", "/.well-known/openid-configuration"];
-    let discovery = env.control.kubectl(&discovery).await?.success()?;
-    let discovery: Value = serde_json::from_str(&discovery)?;
-    let issuer = discovery["issuer"].as_str().context("an issuer")?;
-    env.cloud.trust_issuer(issuer, env.control.jwks().await?);
-    Ok(issuer.to_owned())
+    env.issuer().await
 }

@@ -6,14 +6,12 @@ use anyhow::Result;
 
 use crate::{build, step, tools};
 
-pub fn run(keep: bool) -> Result<ExitCode> {
+pub fn run(options: &[&str]) -> Result<ExitCode> {
     tools::go()?;
     build::programs()?;
     let folder = build::debug()?;
     let mut demo = Command::new(folder.join("demo"));
-    if keep {
-        demo.arg("--keep");
-    }
+    demo.args(options);
     demo.env("TENANT_KMS_BIN", folder.join("tenant-kms"));
     step::become_program(demo)
 }

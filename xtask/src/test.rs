@@ -10,6 +10,9 @@ use anyhow::{Result, bail};
 
 use crate::{build, cluster, dependencies, python, signals, step, tools};
 
+/// Each a feature of the product.
+pub const PROVIDERS: [&str; 3] = ["aws", "azure", "gcp"];
+
 pub fn run(long: bool) -> Result<ExitCode> {
     tools::cc()?;
     tools::go()?;
@@ -68,7 +71,7 @@ fn features() -> Result<()> {
     let bare = ["--no-default-features", "--", "-D", "warnings"];
     let bare = [&product[..], &bare].concat();
     step::run("the product without any cloud", step::cargo(&bare))?;
-    for provider in ["azure", "gcp"] {
+    for provider in PROVIDERS {
         let alone = ["--features", provider];
         let alone = [&product[..], &alone, &bare[product.len()..]].concat();
         let what = format!("the product with {provider} alone");

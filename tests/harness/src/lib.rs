@@ -3,10 +3,10 @@
 //! It must never listen beyond loopback, touch a process it did not start, or
 //! leave one behind, however the test ends.
 
-mod acme;
 mod binary;
 mod chart;
 mod control;
+mod customer;
 mod env;
 mod guarded;
 mod heartbeat;
@@ -23,9 +23,12 @@ mod workload;
 
 use std::path::{Path, PathBuf};
 
-pub use acme::Acme;
+use anyhow::{Context, Result};
+use serde_json::Value;
+
 pub use binary::binaries;
 pub use control::{Component, ControlPlane};
+pub use customer::{Cloud, Customer, Identity, Words, merge};
 pub use env::{Env, Names};
 pub use guarded::Guarded;
 pub use heartbeat::say;
@@ -39,6 +42,13 @@ pub use workload::{Agent, Answer, Workload};
 pub fn repository() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.ancestors().nth(2).unwrap_or(here).to_path_buf()
+}
+
+/// The YAML document of an example, such as `aws-role/tenant.yaml`.
+pub fn example(file: &str) -> Result<Value> {
+    let path = repository().join("examples").join(file);
+    let text = std::fs::read_to_string(&path).with_context(|| file.to_owned())?;
+    serde_yaml_ng::from_str(&text).with_context(|| file.to_owned())
 }
 
 /// The last lines of a log file, for a message; empty when there is none.

@@ -10,21 +10,17 @@
 
 use std::io::{BufRead, Write, stdin, stdout};
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use fakecloud::FaultId;
-use harness::{Acme, Component, ControlPlane, Env, Names, Operator, repository};
+use harness::{Component, ControlPlane, Customer, Env, Names, Operator, example};
 use serde_json::{Value, json};
-
-const SOON: Duration = Duration::from_secs(30);
-const VERIFY: &str = "  verify: { interval: 5s, proofTTL: 1m }\n";
 
 struct World {
     // Dropped first: nothing is asked of a world that is half gone.
     operators: Vec<Operator>,
     hung: Option<FaultId>,
-    acme: Acme,
+    acme: Customer,
     config: String,
     env: Env,
 }
@@ -57,13 +53,12 @@ impl World {
     async fn new() -> Result<Self> {
         let control = Arc::new(ControlPlane::start().await?);
         let env = Env::named(control, Names::documented()).await?;
-        let acme = Acme::onboard(&env)?;
+        let tenant = example("azure-client-secret/tenant.yaml")?;
+        let acme = Customer::of(&env, &tenant, &env.issuer().await?)?;
+        env.configure([&acme]);
         let operator = env.spawn(env.agent_options()).await?;
-        let tenant = repository().join("examples/azure-client-secret/tenant.yaml");
-        let tenant = std::fs::read_to_string(tenant)? + VERIFY;
-        env.apply(&tenant).await?.success()?;
-        env.wait_condition("acme", "Active", "True", Some("Verified"), SOON)
-            .await?;
+        let verify = json!({ "interval": "5s", "proofTTL": "1m" });
+        env.bring(&acme, verify).await?;
         Ok(Self {
             operators: vec![operator],
             hung: None,
@@ -96,15 +91,15 @@ impl World {
                 return Ok(json!({ "url": agent.url }));
             }
             "key" => match text("to")? {
-                "disable" => self.acme.key.disable(),
-                "enable" => self.acme.key.enable(),
+                "disable" => self.acme.disable(),
+                "enable" => self.acme.enable(),
                 "rotate" => {
-                    self.acme.key.new_version();
+                    self.acme.rotate();
                 }
                 other => bail!("a key cannot {other}"),
             },
             "cloud" => match text("to")? {
-                "hang" => self.hung = Some(self.acme.hang(&self.env.cloud)),
+                "hang" => self.hung = Some(self.env.cloud.fault(self.acme.outage())),
                 "heal" => {
                     let hung = self.hung.take().context("nothing hangs")?;
                     self.env.cloud.clear_fault(hung);

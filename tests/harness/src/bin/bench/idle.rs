@@ -22,7 +22,7 @@ pub async fn run(options: Options) -> Result<()> {
     // Not the shared one, which would end after this process.
     let control = Arc::new(ControlPlane::start().await?);
     let env = Env::with_control(control, "idle").await?;
-    let customers = customers::onboard(&env, options.tenants);
+    let customers = customers::onboard(&env, options.cloud, options.tenants).await?;
     let operator = env.operator().await?;
     let mut rows = vec![observe(&operator, 0).await?];
 
@@ -31,7 +31,8 @@ pub async fn run(options: Options) -> Result<()> {
     let mut progress = progress(format!("applying {} tenants", customers.len()));
     for (number, customer) in customers.iter().enumerate() {
         progress.at(number);
-        customers::apply(&api, &customer.manifest(None)).await?;
+        customers::apply(&api, &customer.manifest()).await?;
+        customer.let_in(&env).await?;
     }
     for customer in &customers {
         states.wait(&customer.name, "Active", LIMIT).await?;

@@ -1,4 +1,4 @@
-//! apply → Active, revoked → Sealed, restored → Active, each by many customers whose moments are
+//! apply → Active (with a role of AWS: since it trusts the external id), revoked → Sealed, restored → Active, each by many customers whose moments are
 //! spread over the interval, as they would be.
 
 use std::sync::Arc;
@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use futures::future::try_join_all;
-use harness::{ControlPlane, Env};
+use harness::{ControlPlane, Customer, Env};
+use serde_json::json;
 use tokio::time::{interval, sleep};
 
-use crate::customers::{self, Customer};
+use crate::customers;
 use crate::machine::{self, progress};
 use crate::states::States;
 use crate::{Options, spread, stats};
@@ -33,7 +34,8 @@ pub async fn run(options: Options) -> Result<()> {
         rows.push(stats::row(&format!("revoked → Sealed | {name}"), sealed));
         rows.push(stats::row(&format!("restored → Active | {name}"), restored));
     }
-    println!("| | interval | n | median | p95 | max |\n|---|---|---|---|---|---|");
+    let cloud = options.cloud;
+    println!("| {cloud} | interval | n | median | p95 | max |\n|---|---|---|---|---|---|");
     println!("{}", rows.join("\n"));
     Ok(())
 }
@@ -46,7 +48,7 @@ async fn measure(
     value: Option<&str>,
     length: Duration,
 ) -> Result<[Samples; 3]> {
-    let customers = customers::onboard(env, options.tenants);
+    let customers = customers::onboard(env, options.cloud, options.tenants).await?;
     let _operator = env.operator().await?;
     let api = customers::api(env.client().await?, &env.namespace);
     let states = States::watch(api.clone());
@@ -55,8 +57,15 @@ async fn measure(
     let mut progress = progress("applying".to_owned());
     for (number, customer) in customers.iter().enumerate() {
         progress.at(number);
-        let since = Instant::now();
-        customers::apply(&api, &customer.manifest(value)).await?;
+        let mut since = Instant::now();
+        let manifest = match value {
+            Some(interval) => customer.verified(json!({ "interval": interval })),
+            None => customer.manifest(),
+        };
+        customers::apply(&api, &manifest).await?;
+        if let Some(trusted) = customer.let_in(env).await? {
+            since = trusted;
+        }
         applied.push(states.wait(&customer.name, "Active", LIMIT).await? - since);
     }
 
@@ -100,12 +109,12 @@ async fn once(
 ) -> Result<(Duration, Duration)> {
     sleep(length.mul_f64(share)).await;
     let since = Instant::now();
-    customer.revoke();
+    customer.say_no();
     let sealed = states.wait(&customer.name, "Sealed", LIMIT).await? - since;
     // The next attempt is a known time after the seal: any moment up to it is as likely.
     sleep(SEALED.mul_f64(1.0 - share)).await;
     let since = Instant::now();
-    customer.restore();
+    customer.say_yes();
     let restored = states.wait(&customer.name, "Active", LIMIT).await? - since;
     Ok((sealed, restored))
 }

@@ -1,9 +1,11 @@
-//! How quick and how big the operator is, against a real API server and the loopback Azure: prints
+//! How quick and how big the operator is, against a real API server and the loopback clouds: prints
 //! tables as docs/benchmarks.md has them. It measures the program that `TENANT_KMS_BIN` names, and
 //! must never say a number that it did not see from outside.
 
+mod calls;
 mod customers;
 mod idle;
+mod isolation;
 mod latency;
 mod machine;
 mod replicas;
@@ -16,25 +18,33 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use harness::Cloud;
 use tokio::signal::unix::{SignalKind, signal};
 
-const USAGE: &str = "usage: bench latency|idle|sessions|revocation [--tenants N] [--rounds N]";
+const USAGE: &str = "usage: bench latency|idle|sessions|revocation|isolation|calls \
+    [--provider azure|aws|gcp] [--tenants N] [--rounds N]";
 
 #[derive(Clone, Copy, Debug)]
 struct Options {
+    cloud: Cloud,
     tenants: usize,
     rounds: usize,
 }
 
 impl Options {
     fn parse(args: &[String], tenants: usize) -> Result<Self> {
-        let mut options = Self { tenants, rounds: 2 };
+        let mut options = Self {
+            cloud: Cloud::Azure,
+            tenants,
+            rounds: 2,
+        };
         for pair in args.chunks(2) {
             let [name, value] = pair else { bail!(USAGE) };
-            let value = value.parse().with_context(|| format!("{name} {value}"))?;
+            let number = || value.parse().with_context(|| format!("{name} {value}"));
             match name.as_str() {
-                "--tenants" => options.tenants = value,
-                "--rounds" => options.rounds = value,
+                "--provider" => options.cloud = Cloud::parse(value).context(USAGE)?,
+                "--tenants" => options.tenants = number()?,
+                "--rounds" => options.rounds = number()?,
                 _ => bail!(USAGE),
             }
         }
@@ -85,6 +95,10 @@ async fn run(args: &[String]) -> Result<ExitCode> {
             [what, rest @ ..] if what == "revocation" => {
                 revocation::run(Options::parse(rest, 50)?).await
             }
+            [what, rest @ ..] if what == "isolation" => {
+                isolation::run(Options::parse(rest, 20)?).await
+            }
+            [what, rest @ ..] if what == "calls" => calls::run(Options::parse(rest, 1)?).await,
             _ => bail!(USAGE),
         }
     };

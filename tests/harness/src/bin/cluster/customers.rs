@@ -1,12 +1,10 @@
 //! A customer for every form of identity, made on the loopback Azure as docs/onboard-azure.md says,
 //! and the operator's policy for all of them. The tenants are those of the examples.
 
-use std::fs;
-
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use fakecloud::{Scope, Vault};
 use harness::node::Cluster;
-use harness::{Acme, repository};
+use harness::{Customer, Env, example};
 use serde_json::{Value, json};
 
 /// A tenant, the example it is, and the words by which its status tells the identity it has.
@@ -109,7 +107,7 @@ impl Oak {
 /// a managed identity of its own.
 pub async fn onboard(cluster: &Cluster) -> Result<Oak> {
     let cloud = &cluster.env.cloud;
-    Acme::onboard(&cluster.env)?;
+    examples(&cluster.env).await?;
     let directory = cloud.directory(DIRECTORY);
     let [client, object, resource] = CEDAR;
     let machine = cloud.imds();
@@ -118,7 +116,7 @@ pub async fn onboard(cluster: &Cluster) -> Result<Oak> {
     vault.create_key(KEY);
     vault.grant(&cedar, Scope::Vault);
 
-    let (issuer, operator) = (trust(cluster).await?, cluster.subject());
+    let (issuer, operator) = (cluster.env.issuer().await?, cluster.subject());
     let customers = directory.application(APPLICATION);
     let rowan = "system:serviceaccount:tenants:rowan-kms";
     customers.federate(&issuer, rowan, AUDIENCE);
@@ -142,14 +140,14 @@ pub async fn onboard(cluster: &Cluster) -> Result<Oak> {
     Ok(Oak { vault, principal })
 }
 
-/// Has the loopback Entra know the cluster as the issuer of its tokens, which it verifies.
-async fn trust(cluster: &Cluster) -> Result<String> {
-    let discovery = ["get", "--raw", "/.well-known/openid-configuration"];
-    let discovery: Value = serde_json::from_str(&cluster.kubectl(&discovery).await?)?;
-    let issuer = discovery["issuer"].as_str().context("an issuer")?;
-    let keys = cluster.env.control.jwks().await?;
-    cluster.env.cloud.trust_issuer(issuer, keys);
-    Ok(issuer.to_owned())
+/// Acme, which gave a client secret, and birch, which lets the machine's identity in.
+pub async fn examples(env: &Env) -> Result<[Customer; 2]> {
+    let issuer = env.issuer().await?;
+    let of = |file| Customer::of(env, &example(file)?, &issuer);
+    Ok([
+        of("azure-client-secret/tenant.yaml")?,
+        of("azure-managed-identity/tenant.yaml")?,
+    ])
 }
 
 /// What maple and rowan have in their namespace. The right to use it is the chart's to give.
@@ -207,9 +205,7 @@ pub fn allow(cluster: &Cluster, identity: &str) -> Result<()> {
 impl Tenant {
     /// Applies the example, checked often; Oak's with a directory of its own.
     pub async fn apply(self, cluster: &Cluster) -> Result<()> {
-        let path = repository().join("examples").join(self.file);
-        let text = fs::read_to_string(&path).with_context(|| self.file.to_owned())?;
-        let mut object: Value = serde_yaml_ng::from_str(&text)?;
+        let mut object = example(self.file)?;
         ensure!(object["metadata"]["name"] == self.name, "{}", self.file);
         object["spec"]["verify"] = json!({ "interval": "5s", "proofTTL": "1m" });
         if self.name == "oak" {

@@ -11,7 +11,7 @@ use harness::binaries;
 use harness::node::Isolated;
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::signal::ctrl_c;
 use tokio::time::sleep;
 
@@ -167,8 +167,7 @@ fn explain(folder: &Path, init: u32, ready: &Value) -> Result<()> {
         ),
     )?;
     let kubectl = kubectl.display();
-    let revoke =
-        json!({ "on": "vault", "name": "acme-kv", "do": "revoke", "principal": text("principal") });
+    let revoke = &ready["no"];
     println!(
         "\nThe chart is installed; both replicas were ready after {:.1} s.\n\n  \
          {kubectl} get pods -n tenant-kms-system\n  \

@@ -30,7 +30,7 @@ pub fn explain(stage: &Stage<'_>) -> Result<()> {
             harness::binaries()?.display()
         ),
     )?;
-    let cloud = folder.join("azure");
+    let cloud = folder.join("cloud");
     script(
         &cloud,
         &format!(
@@ -42,11 +42,15 @@ pub fn explain(stage: &Stage<'_>) -> Result<()> {
     let orders = stage.orders.get().map(Orders::folder);
     let orders = orders.context("no workload")?.display();
     let (kubectl, cloud) = (kubectl.display(), cloud.display());
-    let acme = &stage.acme;
-    let vault = |verb: &str| json!({ "on": "vault", "name": "acme-kv", "do": verb, "principal": acme.principal });
-    let key = |verb: &str| json!({ "on": "key", "vault": "acme-kv", "name": acme.next.name(), "do": verb });
-    let hang = json!({ "on": "cloud", "do": "fault",
-        "fault": { "host": acme.vault.host(), "effect": { "kind": "hang" } } });
+    // Its key since the last move.
+    let [no, yes, disable, enable] = stage.cast.next.commands();
+    let tenant = &stage.customer().name;
+    let outage = stage.cast.next.outage();
+    let mut fault = json!({ "host": outage.host, "effect": { "kind": "hang" } });
+    if let Some(principal) = outage.principal {
+        fault["principal"] = json!(principal);
+    }
+    let hang = json!({ "on": "cloud", "do": "fault", "fault": fault });
     let clear = json!({ "on": "cloud", "do": "clear-faults" });
     let command = |what: &str, json: Value| format!("  {cloud} '{json}'   # {what}\n");
     println!(
@@ -54,22 +58,22 @@ pub fn explain(stage: &Stage<'_>) -> Result<()> {
          Look (kubectl is in the folder too, or use your own):\n  \
          export KUBECONFIG={kubeconfig}\n  \
          {kubectl} get tkms -A -o wide\n  \
-         {kubectl} describe tkms acme -n tenants\n  \
+         {kubectl} describe tkms {tenant} -n tenants\n  \
          curl --noproxy '*' {}/metrics\n  \
          tail -f {}\n\n\
          Be the workload (it goes on, {orders}/log; its token lasts an hour):\n  \
-         printf 'a record' | TENANT_KMS_URL={} TENANT=tenants/acme \\\n    \
+         printf 'a record' | TENANT_KMS_URL={} TENANT=tenants/{tenant} \\\n    \
          TOKEN_FILE={orders}/token CA_FILE={orders}/ca.crt sh examples/curl.sh\n\n\
-         Be the customer (the loopback Azure's control API, {}):\n{}{}{}{}{}{}",
+         Be the customer (the loopback clouds' control API, {}):\n{}{}{}{}{}{}",
         operator.metrics_url(),
         operator.log_path().display(),
         follower.agent_url(),
         env.cloud.control_url(),
-        command("take the role away", vault("revoke")),
-        command("give it back", vault("grant")),
-        command("disable the key", key("disable")),
-        command("enable it", key("enable")),
-        command("the vault hangs", hang),
+        command("take the right away", no),
+        command("give it back", yes),
+        command("disable the key", disable),
+        command("enable it", enable),
+        command("the cloud hangs", hang),
         command("it answers again", clear),
     );
     Ok(())

@@ -1,13 +1,15 @@
-//! The tenant's master key while the customer's key changes under it: another version, another key.
+//! The tenant's master key while the customer's key changes under it: another version, another cloud.
 //! The tenant is Active throughout, and what was encrypted before opens after.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use harness::Customer;
 use serde_json::Value;
 
 use crate::records;
 use crate::stage::Stage;
+use crate::steps::Step;
 
 /// A survey, a rotation, and one write of the record.
 const SOON: Duration = Duration::from_secs(20);
@@ -15,33 +17,69 @@ const SHOW: &str =
     "jsonpath={range .status.masterKeys[*]}{.version}{\" \"}{.state}{\" \"}{.id}{\"\\n\"}{end}";
 
 pub async fn tell(stage: &Stage<'_>) -> Result<()> {
-    let timeline = stage.timeline;
-    timeline.step("The customer rotates its key (in Azure: az keyvault key rotate)");
-    let first = ids(&stage.env().tenant("acme").await?);
+    let keys = rotated(stage).await?;
+    let [first, second] = &stage.cast.abroad;
+    moved(stage, Step::Moved, first, &keys).await?;
+    moved(stage, Step::MovedOn, second, &keys).await?;
+    moved(stage, Step::Returned, &stage.cast.next, &keys).await?;
+
+    stage.step(Step::Deleted)?;
+    for former in [stage.customer(), first, second] {
+        former.delete();
+    }
+    checked_twice(stage, &stage.cast.next).await?;
+    stage.timeline.say("checked twice since, and Active");
+    Ok(())
+}
+
+/// The master keys after it, the newest first.
+async fn rotated(stage: &Stage<'_>) -> Result<Vec<String>> {
+    stage.step(Step::Rotated)?;
+    let customer = stage.customer();
+    let first = ids(&stage.env().tenant(&customer.name).await?);
     let since = Instant::now();
-    let version = stage.acme.key.new_version();
+    let Some(version) = customer.rotate() else {
+        checked_twice(stage, customer).await?;
+        let cloud = customer.cloud.words().name;
+        stage.timeline.say(format_args!(
+            "{cloud} keeps what the key was before and tells nobody: the same master keys, and they open"
+        ));
+        records::goes_on(stage, first.first().context("no master key")?).await?;
+        return Ok(first);
+    };
     stage.ask("verify").await?;
     let rotated = watch(stage, "another master key", |object| {
         object["status"]["kekVersion"] == version && ids(object).len() == first.len() + 1
     })
     .await?;
-    shown(
-        stage,
-        "another master key, all of them under the new version",
-        since,
-    )
-    .await?;
-    let active = ids(&rotated).into_iter().next(); // the newest comes first
-    let active = active.context("no master key")?;
-    records::goes_on(stage, &active).await?;
+    let what = "another master key, all of them under the new version";
+    shown(stage, what, since).await?;
+    let keys = ids(&rotated);
+    records::goes_on(stage, keys.first().context("no master key")?).await?;
+    Ok(keys)
+}
 
-    timeline.step("The customer has another key for it, and the platform moves the tenant there");
+/// By both replicas.
+async fn checked_twice(stage: &Stage<'_>, customer: &Customer) -> Result<()> {
+    let checks = || {
+        let calls = stage.env().cloud.calls();
+        let checks = calls.iter().filter(|call| customer.is_checked_by(call));
+        checks.count()
+    };
+    let checked = checks();
+    watch(stage, "two more checks", |_| checks() >= checked + 4)
+        .await
+        .map(drop)
+}
+
+async fn moved(stage: &Stage<'_>, step: Step, to: &Customer, keys: &[String]) -> Result<()> {
+    stage.step(step)?;
     let since = Instant::now();
-    let patch = format!(r#"{{"spec":{{"kmsKeyRef":"{}"}}}}"#, stage.acme.next.url());
+    let (name, patch) = (&stage.customer().name, to.patch().to_string());
     let args = [
         "patch",
         "tkms",
-        "acme",
+        name,
         "-n",
         "tenants",
         "--type=merge",
@@ -49,23 +87,19 @@ pub async fn tell(stage: &Stage<'_>) -> Result<()> {
         &patch,
     ];
     stage.kubectl(&args).await?;
-    let moved = stage.acme_is("ConfigAccepted", "True", None, SOON).await?;
-    if ids(&moved) != ids(&rotated) {
+    let object = watch(stage, "the other key", |object| {
+        let status = &object["status"];
+        let accepted = status["conditions"].as_array().into_iter().flatten();
+        let mut accepted = accepted.filter(|one| one["type"] == "ConfigAccepted");
+        status["observedGeneration"] == object["metadata"]["generation"]
+            && accepted.any(|one| one["status"] == "True")
+    })
+    .await?;
+    if ids(&object) != keys {
         bail!("the master keys are not the same after the move");
     }
     shown(stage, "the same master keys, under the new key", since).await?;
-    records::goes_on(stage, &active).await?;
-
-    timeline.step("The customer deletes the former key: nothing rests on it any more");
-    stage.acme.key.delete();
-    let checked = stage.env().cloud.count("*", "unwrapkey");
-    // Both replicas check.
-    watch(stage, "two more checks", |object| {
-        is_active(object) && stage.env().cloud.count("*", "unwrapkey") >= checked + 4
-    })
-    .await?;
-    timeline.say("checked twice since, and Active");
-    Ok(())
+    records::goes_on(stage, keys.first().context("no master key")?).await
 }
 
 /// Waits for this; the tenant may not be anything but Active meanwhile.
@@ -74,9 +108,9 @@ async fn watch(stage: &Stage<'_>, what: &str, done: impl Fn(&Value) -> bool) -> 
     let mut ticks = tokio::time::interval(Duration::from_millis(200));
     loop {
         ticks.tick().await;
-        let object = stage.env().tenant("acme").await?;
+        let object = stage.env().tenant(&stage.customer().name).await?;
         if !is_active(&object) {
-            bail!("acme is not Active: {}", object["status"]);
+            bail!("it is not Active: {}", object["status"]);
         }
         if done(&object) {
             return Ok(object);
@@ -106,7 +140,15 @@ async fn shown(stage: &Stage<'_>, what: &str, since: Instant) -> Result<()> {
         .timeline
         .say(format_args!("{what}, after {took:.1} s"));
     stage
-        .kubectl(&["get", "tkms", "acme", "-n", "tenants", "-o", SHOW])
+        .kubectl(&[
+            "get",
+            "tkms",
+            &stage.customer().name,
+            "-n",
+            "tenants",
+            "-o",
+            SHOW,
+        ])
         .await?;
     Ok(())
 }

@@ -1,12 +1,14 @@
-//! The whole story on a real API server and a loopback Azure, told as it happens: what the customer
+//! The whole story on a real API server and the loopback clouds, told as it happens: what the customer
 //! does, what `kubectl` then shows, and how long it took. Every step is checked. It must never touch
 //! another cluster, and leaves no process and no file behind, however it ends.
 
+mod cast;
 mod keep;
 mod keys;
 mod outage;
 mod records;
 mod stage;
+mod steps;
 mod story;
 mod timeline;
 
@@ -16,12 +18,41 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use harness::Cloud;
 use harness::node::{self, Isolated};
 use stage::{Scene, Stage};
 use timeline::Timeline;
 
 /// Longer than anybody looks around.
 const LONG: Duration = Duration::from_hours(24 * 365);
+
+#[derive(Clone, Copy, Debug)]
+struct Options {
+    cloud: Cloud,
+    keep: bool,
+    cluster: bool,
+}
+
+impl Options {
+    fn parse(args: &[String]) -> Option<Self> {
+        let mut options = Self {
+            cloud: Cloud::Azure,
+            keep: false,
+            cluster: false,
+        };
+        let mut args = args.iter().map(String::as_str);
+        while let Some(arg) = args.next() {
+            match arg {
+                "--provider" => options.cloud = Cloud::parse(args.next()?)?,
+                "--keep" => options.keep = true,
+                "--cluster" => options.cluster = true,
+                _ => return None,
+            }
+        }
+        let beside = options.keep || options.cloud != Cloud::Azure;
+        (!options.cluster || !beside).then_some(options)
+    }
+}
 
 /// How a run ended when it did not fail.
 enum End {
@@ -31,14 +62,9 @@ enum End {
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let (keep, cluster) = match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [] => (false, false),
-        ["--keep"] => (true, false),
-        ["--cluster"] => (false, true),
-        _ => {
-            eprintln!("usage: demo [--keep | --cluster]");
-            return ExitCode::from(2);
-        }
+    let Some(options) = Options::parse(&args) else {
+        eprintln!("usage: demo [--provider azure|aws|gcp] [--keep] | demo --cluster");
+        return ExitCode::from(2);
     };
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
@@ -47,10 +73,10 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let result = if cluster && !node::is_inside() {
+    let result = if options.cluster && !node::is_inside() {
         runtime.block_on(in_namespaces(&args))
     } else {
-        runtime.block_on(run(keep, cluster))
+        runtime.block_on(run(options))
     };
     // A control plane that was just being started ends here too.
     runtime.shutdown_timeout(Duration::from_mins(1));
@@ -77,21 +103,21 @@ async fn in_namespaces(args: &[String]) -> Result<End> {
     }
 }
 
-async fn run(keep: bool, cluster: bool) -> Result<End> {
-    if cluster {
+async fn run(options: Options) -> Result<End> {
+    if options.cluster {
         node::within_leash();
     }
     let mut signals = Signals::new()?;
     let timeline = Timeline::start();
     // The future that loses is dropped, and everything it started with it.
     let told = tokio::select! {
-        told = tell(&timeline, cluster) => Some(told?),
+        told = tell(&timeline, options) => Some(told?),
         code = signals.next() => {
             timeline.say("interrupted: stopping everything");
             return Ok(End::Interrupted(code));
         }
     };
-    if let (true, Some(stage)) = (keep, told) {
+    if let (true, Some(stage)) = (options.keep, told) {
         keep::explain(&stage)?;
         let Scene::Process { operator, .. } = &stage.scene else {
             return Ok(End::Told);
@@ -104,11 +130,11 @@ async fn run(keep: bool, cluster: bool) -> Result<End> {
     Ok(End::Told)
 }
 
-async fn tell(timeline: &Timeline, cluster: bool) -> Result<Stage<'_>> {
-    let stage = if cluster {
+async fn tell(timeline: &Timeline, options: Options) -> Result<Stage<'_>> {
+    let stage = if options.cluster {
         Stage::set_cluster(timeline).await?
     } else {
-        Stage::set(timeline).await?
+        Stage::set(timeline, options.cloud).await?
     };
     match story::tell(&stage).await {
         Ok(()) => Ok(stage),

@@ -1,4 +1,4 @@
-//! The vault that does not answer: nothing is sealed before the last proof is a minute old, and then
+//! The cloud that does not answer: nothing is sealed before the last proof is a minute old, and then
 //! it is. The age is the operator's own, from its metrics, and checked here.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -8,6 +8,7 @@ use serde_json::Value;
 use tokio::time::{Instant as TokioInstant, interval_at};
 
 use crate::stage::Stage;
+use crate::steps::Step;
 use crate::{records, story, timeline};
 
 /// proofTTL, as the story sets it.
@@ -18,10 +19,10 @@ const LATE: f64 = 5.0;
 const HALF: f64 = 30.0;
 
 pub async fn tell(stage: &Stage<'_>) -> Result<()> {
-    let told = stage.timeline;
-    told.step("The vault hangs: it takes every request and answers none");
+    stage.step(Step::Hung)?;
     let since = Instant::now();
-    let fault = stage.acme.hang(&stage.env().cloud);
+    // Where the key is since the last move.
+    let fault = stage.env().cloud.fault(stage.cast.next.outage());
     let object = until_sealed(stage).await?;
     let (at, proof) = (now()?, last_proof(stage).await?);
     let age = at - proof;
@@ -35,20 +36,20 @@ pub async fn tell(stage: &Stage<'_>) -> Result<()> {
     }
     records::closed(stage, since).await?;
 
-    told.step("The vault answers again; the operator finds out by itself");
+    stage.step(Step::Answers)?;
     let since = Instant::now();
     stage.env().cloud.clear_fault(fault);
     story::active(stage, since).await
 }
 
-/// Watches acme until it is sealed; meanwhile says how old the last proof is.
+/// Watches the tenant until it is sealed; meanwhile says how old the last proof is.
 async fn until_sealed(stage: &Stage<'_>) -> Result<Value> {
     let period = Duration::from_secs(5);
     let mut ticks = interval_at(TokioInstant::now() + period, period);
     let within = Duration::from_secs_f64(TTL + 4.0 * LATE);
     let sealed = stage
         .env()
-        .wait_condition("acme", "Sealed", "True", None, within);
+        .wait_condition(&stage.customer().name, "Sealed", "True", None, within);
     let mut sealed = std::pin::pin!(sealed);
     let mut shown = false;
     loop {
@@ -77,13 +78,15 @@ fn now() -> Result<f64> {
     Ok(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs_f64())
 }
 
-/// When the last proof of acme was begun, in Unix time, as the operator's metrics say.
+/// When the tenant's last proof was begun, in Unix time, as the operator's metrics say.
 async fn last_proof(stage: &Stage<'_>) -> Result<f64> {
     let metrics = stage.metrics().await?;
+    let name = &stage.customer().name;
+    let label = format!("name=\"{name}\"");
     metrics
         .lines()
         .filter(|line| line.starts_with("tenantkms_last_proof_timestamp_seconds{"))
-        .find(|line| line.contains("name=\"acme\"") && line.contains("namespace=\"tenants\""))
+        .find(|line| line.contains(&label) && line.contains("namespace=\"tenants\""))
         .and_then(|line| line.rsplit(' ').next()?.parse().ok())
-        .context("no tenantkms_last_proof_timestamp_seconds for tenants/acme")
+        .with_context(|| format!("no tenantkms_last_proof_timestamp_seconds for tenants/{name}"))
 }

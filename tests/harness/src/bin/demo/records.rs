@@ -1,12 +1,14 @@
-//! What a workload notices: `examples/agent.rs` keeps records of acme, encrypted with its master key.
+//! What a workload notices: `examples/agent.rs` keeps records of the tenant, encrypted with its master key.
 //! Sealed, not one of them can be read; when the customer agrees again, all of them can.
 
+use std::fs;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use harness::Orders;
+use harness::{Orders, repository};
 
 use crate::stage::{Scene, Stage};
+use crate::steps::Step;
 use crate::timeline;
 
 /// A round, with a first proof by the replica that is asked.
@@ -16,18 +18,32 @@ const AGAIN: Duration = Duration::from_secs(15);
 
 /// Starts the workload, where there is no node that would.
 pub async fn begin(stage: &Stage<'_>) -> Result<()> {
+    stage.step(Step::Workload)?;
+    let timeline = stage.timeline;
     let Scene::Process { follower, env, .. } = &stage.scene else {
+        timeline.say("not told here: the image holds the operator alone");
         return Ok(());
     };
-    let timeline = stage.timeline;
-    timeline
-        .step("A workload keeps records of acme, encrypted with its master key: examples/agent.rs");
     stage.kubectl(&["create", "namespace", "apps"]).await?;
-    let apply = ["apply", "-f", "examples/workload.yaml"];
-    stage.kubectl(&apply).await?;
+    let tenant = &stage.customer().name;
+    timeline::more(if tenant == "acme" {
+        "$ kubectl apply -f examples/workload.yaml".to_owned()
+    } else {
+        format!("$ sed s/acme/{tenant}/g examples/workload.yaml | kubectl apply -f -")
+    });
+    let manifest = fs::read_to_string(repository().join("examples/workload.yaml"))?;
+    let manifest = manifest.replace("acme", tenant);
+    let applied = env.control.kubectl_stdin(&["apply", "-f", "-"], &manifest);
+    timeline::more(applied.await?.success()?);
     let since = Instant::now();
     let token = env.token_in("apps", "orders").await?;
-    let orders = Orders::start(env, "tenants/acme", &follower.agent_url(), &token).await?;
+    let orders = Orders::start(
+        env,
+        &format!("tenants/{tenant}"),
+        &follower.agent_url(),
+        &token,
+    )
+    .await?;
     timeline.say(format_args!(
         "there is no node here: it runs as process {}, with the token of apps/orders, and asks the replica that does not hold the shard",
         orders.pid()

@@ -1,15 +1,18 @@
-//! What the story plays on: the control plane, the loopback Azure, and the operator under the
+//! What the story plays on: the control plane, the loopback clouds, and the operator under the
 //! chart's own `ServiceAccount`. Dropping it ends all of it, the workload and the operator first.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use harness::node::{self, Cluster};
-use harness::{Acme, ControlPlane, Env, Names, Operator, Orders};
+use harness::{Cloud, ControlPlane, Customer, Env, Names, Operator, Orders};
 use serde_json::Value;
 
+use crate::cast::Cast;
+use crate::steps::{STEPS, Step};
 use crate::timeline::{Timeline, more};
 
 /// A Lease that nobody holds.
@@ -21,7 +24,9 @@ pub struct Stage<'a> {
     /// The workload, once it runs.
     pub orders: OnceLock<Orders>,
     pub scene: Scene,
-    pub acme: Acme,
+    pub cast: Cast,
+    /// How many of the steps were told.
+    told: AtomicUsize,
 }
 
 /// Where the operator runs.
@@ -39,16 +44,16 @@ pub enum Scene {
 }
 
 impl<'a> Stage<'a> {
-    pub async fn set(timeline: &'a Timeline) -> Result<Self> {
+    pub async fn set(timeline: &'a Timeline, cloud: Cloud) -> Result<Self> {
         timeline.say("a control plane of its own: etcd, kube-apiserver, kube-controller-manager");
         let control = Arc::new(ControlPlane::start().await?);
         timeline.say(format_args!(
             "the API server answers on {}",
             control.server()
         ));
-        timeline.say("the chart's ServiceAccount, RBAC and policies; two customers' vaults");
+        timeline.say("the chart's ServiceAccount, RBAC and policies; two customers' keys");
         let env = Env::named(control, Names::documented()).await?;
-        let acme = Acme::onboard(&env)?;
+        let cast = Cast::onboard(&env, cloud).await?;
         let operator = env.spawn(env.agent_options()).await?;
         introduce(timeline, &env, &operator).await?;
         operator.until_holder(SOON).await?;
@@ -66,7 +71,8 @@ impl<'a> Stage<'a> {
             timeline,
             orders: OnceLock::new(),
             scene,
-            acme,
+            cast,
+            told: AtomicUsize::new(0),
         })
     }
 
@@ -78,8 +84,8 @@ impl<'a> Stage<'a> {
         let program = program.context("no static program: use `cargo xtask demo --cluster`")?;
         let start = Cluster::start(&cgroup, &program);
         let cluster = timeline.patiently("the node starts", start).await?;
-        let acme = Acme::onboard(&cluster.env)?;
-        timeline.say("helm installs the chart; two customers' vaults");
+        let cast = Cast::onboard(&cluster.env, Cloud::Azure).await?;
+        timeline.say("helm installs the chart; two customers' keys");
         let took = timeline
             .patiently("helm waits", cluster.install(&[]))
             .await?;
@@ -87,7 +93,8 @@ impl<'a> Stage<'a> {
             timeline,
             orders: OnceLock::new(),
             scene: Scene::Cluster(cluster),
-            acme,
+            cast,
+            told: AtomicUsize::new(0),
         };
         stage
             .kubectl(&["get", "pods", "-n", "tenant-kms-system", "-o", "wide"])
@@ -104,6 +111,21 @@ impl<'a> Stage<'a> {
             Scene::Process { env, .. } => env,
             Scene::Cluster(cluster) => &cluster.env,
         }
+    }
+
+    /// The next step: the same one in every cloud.
+    pub fn step(&self, step: Step) -> Result<()> {
+        let told = self.told.fetch_add(1, Ordering::Relaxed);
+        ensure!(STEPS.get(told) == Some(&step), "{step:?} as step {told}");
+        let customer = self.customer();
+        self.timeline
+            .step(step.title(customer.cloud, &customer.name));
+        Ok(())
+    }
+
+    /// The one that the story is about.
+    pub fn customer(&self) -> &Customer {
+        &self.cast.customer
     }
 
     /// The operator's metrics.
@@ -124,14 +146,14 @@ impl<'a> Stage<'a> {
         Ok(text)
     }
 
-    /// Asks by annotation: `verify` or `unseal`.
+    /// Asks by annotation: `verify`, `unseal` or `rotate`.
     pub async fn ask(&self, what: &str) -> Result<()> {
-        let value = std::process::id();
+        let value = self.timeline.seconds(); // a new one each time
         let request = format!("tenantkms.dev/{what}-requested-at={value}");
         let args = [
             "annotate",
             "tkms",
-            "acme",
+            &self.customer().name,
             "-n",
             "tenants",
             "--overwrite",
@@ -140,8 +162,8 @@ impl<'a> Stage<'a> {
         self.kubectl(&args).await.map(|_| ())
     }
 
-    /// Watches acme until a condition holds, for its present generation.
-    pub async fn acme_is(
+    /// Watches the tenant until a condition holds, for its present generation.
+    pub async fn tenant_is(
         &self,
         condition: &str,
         status: &str,
@@ -149,9 +171,9 @@ impl<'a> Stage<'a> {
         within: Duration,
     ) -> Result<Value> {
         let what = format!("waiting for {condition}={status}");
-        let wait = self
-            .env()
-            .wait_condition("acme", condition, status, reason, within);
+        let wait =
+            self.env()
+                .wait_condition(&self.customer().name, condition, status, reason, within);
         self.timeline.patiently(&what, wait).await
     }
 

@@ -3,10 +3,12 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
+use harness::repository;
 use serde_json::Value;
 
 use crate::stage::Stage;
+use crate::steps::Step;
 use crate::{keys, outage, records, timeline};
 
 /// A proof of a new object.
@@ -16,42 +18,63 @@ const SEALED: Duration = Duration::from_secs(15);
 /// A sealed tenant is tried every 30 seconds.
 pub const UNSEALED: Duration = Duration::from_secs(40);
 
+const EXTERNAL_ID: &str = "jsonpath={.status.externalId}{\"\\n\"}";
 const GET: [&str; 4] = ["get", "tkms", "-n", "tenants"];
 
 pub async fn tell(stage: &Stage<'_>) -> Result<()> {
     applied(stage).await?;
     records::begin(stage).await?;
-    role_taken(stage).await?;
+    said_no(stage).await?;
     key_disabled(stage).await?;
     keys::tell(stage).await?;
     outage::tell(stage).await?;
-    ended(stage).await
+    looked(stage).await?;
+    stage.step(Step::Told)
 }
 
 async fn applied(stage: &Stage<'_>) -> Result<()> {
-    let timeline = stage.timeline;
-    timeline.step("The platform applies two tenants: acme gave it a client secret, birch trusts its managed identity");
+    stage.step(Step::Applied)?;
     let since = Instant::now();
-    for example in ["azure-client-secret", "azure-managed-identity"] {
-        let file = format!("examples/{example}/tenant.yaml");
-        stage.kubectl(&["apply", "-f", &file]).await?;
+    for folder in stage.cast.folders {
+        let mut files = vec![format!("examples/{folder}/tenant.yaml")];
+        let lend = format!("examples/{folder}/lend.yaml");
+        if repository().join(&lend).exists() {
+            files.insert(0, lend);
+        }
+        for file in files {
+            stage.kubectl(&["apply", "-f", &file]).await?;
+        }
     }
-    stage.acme_is("Active", "True", None, PROVED).await?;
+    if stage.customer().let_in(stage.env()).await?.is_some() {
+        stage
+            .timeline
+            .say("the customer's role trusts the external id in the tenant's status:");
+        stage
+            .kubectl(&[
+                "get",
+                "tkms",
+                &stage.customer().name,
+                "-n",
+                "tenants",
+                "-o",
+                EXTERNAL_ID,
+            ])
+            .await?;
+    }
+    stage.tenant_is("Active", "True", None, PROVED).await?;
     let took = since.elapsed();
     stage
         .env()
-        .wait_condition("birch", "Active", "True", None, PROVED)
+        .wait_condition(&stage.cast.other.name, "Active", "True", None, PROVED)
         .await?;
     shown(stage, "Active", took).await?;
 
-    timeline.step(
-        "So that the story is quick: proved every 5 s (not 30 s), relied on for 1 minute (not 5)",
-    );
+    stage.step(Step::Quicker)?;
     let patch = r#"{"spec":{"verify":{"interval":"5s","proofTTL":"1m"}}}"#;
     let args = [
         "patch",
         "tkms",
-        "acme",
+        &stage.customer().name,
         "-n",
         "tenants",
         "--type=merge",
@@ -60,64 +83,60 @@ async fn applied(stage: &Stage<'_>) -> Result<()> {
     ];
     stage.kubectl(&args).await?;
     let object = stage
-        .acme_is("ConfigAccepted", "True", None, PROVED)
+        .tenant_is("ConfigAccepted", "True", None, PROVED)
         .await?;
     let effective = &object["status"]["effective"];
     if effective["interval"] != "5s" {
         bail!("in force is {effective}");
     }
-    timeline.say("in force");
+    stage.timeline.say("in force");
     Ok(())
 }
 
-async fn role_taken(stage: &Stage<'_>) -> Result<()> {
-    let timeline = stage.timeline;
-    timeline.step("The customer takes the role away (in Azure: az role assignment delete)");
+async fn said_no(stage: &Stage<'_>) -> Result<()> {
+    stage.step(Step::No)?;
     let since = Instant::now();
-    stage.acme.take_role();
+    stage.customer().say_no();
     sealed(stage, "AccessDenied", since).await?;
 
-    timeline.step(
-        "The customer gives the role back; nobody tells the operator, which tries every 30 s",
-    );
+    stage.step(Step::Yes)?;
     let since = Instant::now();
-    stage.acme.give_role();
+    stage.customer().say_yes();
     active(stage, since).await
 }
 
 async fn key_disabled(stage: &Stage<'_>) -> Result<()> {
-    let timeline = stage.timeline;
-    timeline.step(
-        "The customer disables the key (in Azure: az keyvault key set-attributes --enabled false)",
-    );
+    stage.step(Step::Disabled)?;
     let since = Instant::now();
-    stage.acme.key.disable();
+    stage.customer().disable();
     sealed(stage, "KeyDisabled", since).await?;
 
-    timeline.step("The customer enables it, and the platform asks the operator to look at once");
+    stage.step(Step::Enabled)?;
     let since = Instant::now();
-    stage.acme.key.enable();
+    stage.customer().enable();
     stage.ask("unseal").await?;
     active(stage, since).await
 }
 
-/// Waits until acme is sealed for this reason; shows the table, the message and the command.
+/// Waits until the tenant is sealed for this reason; shows the table, the message and the command.
 async fn sealed(stage: &Stage<'_>, reason: &str, since: Instant) -> Result<()> {
     let object = stage
-        .acme_is("Sealed", "True", Some(reason), SEALED)
+        .tenant_is("Sealed", "True", Some(reason), SEALED)
         .await?;
     shown(stage, "Sealed", since.elapsed()).await?;
     let message = condition(&object, "Sealed", reason)?;
     timeline::quote(message);
-    if !message.contains("az ") {
-        bail!("no az command in: {message}");
-    }
+    let command = stage.customer().cloud.words().command;
+    ensure!(
+        message.contains(command),
+        "no {command}command in: {message}"
+    );
     records::closed(stage, since).await
 }
 
-/// Waits until acme is Active again; shows the table.
+/// Waits until the tenant is Active again; shows the table.
 pub async fn active(stage: &Stage<'_>, since: Instant) -> Result<()> {
-    stage.acme_is("Active", "True", None, UNSEALED).await?;
+    stage.tenant_is("Active", "True", None, UNSEALED).await?;
     shown(stage, "Active", since.elapsed()).await?;
     records::open(stage, since).await
 }
@@ -130,13 +149,14 @@ pub async fn shown(stage: &Stage<'_>, phase: &str, took: Duration) -> Result<()>
     table(stage, phase).await
 }
 
-/// The table, which must say this of acme, and of birch that it is not concerned.
+/// The table, which must say this of the tenant, and of the other one that it is not concerned.
 pub async fn table(stage: &Stage<'_>, phase: &str) -> Result<()> {
     let table = stage.kubectl(&GET).await?;
     let row = |name: &str| table.lines().find(|line| line.starts_with(name));
-    match (row("acme"), row("birch")) {
-        (Some(acme), Some(birch)) if acme.contains(phase) && birch.contains("Active") => Ok(()),
-        _ => bail!("the table does not say that acme is {phase} and birch Active"),
+    let (name, other) = (&stage.customer().name, &stage.cast.other.name);
+    match (row(name), row(other)) {
+        (Some(row), Some(other)) if row.contains(phase) && other.contains("Active") => Ok(()),
+        _ => bail!("the table does not say that {name} is {phase} and {other} Active"),
     }
 }
 
@@ -150,15 +170,11 @@ pub fn condition<'a>(object: &'a Value, type_: &str, reason: &str) -> Result<&'a
         .with_context(|| format!("{type_} is not for {reason}: {}", object["status"]))
 }
 
-async fn ended(stage: &Stage<'_>) -> Result<()> {
+async fn looked(stage: &Stage<'_>) -> Result<()> {
+    stage.step(Step::Looked)?;
+    let of = format!("tkms/{}", stage.customer().name);
     stage
-        .timeline
-        .step("What the platform's people see of it later");
-    stage
-        .kubectl(&["events", "-n", "tenants", "--for", "tkms/acme"])
-        .await?;
-    stage
-        .timeline
-        .step("Told to the end: every step came in time.");
-    Ok(())
+        .kubectl(&["events", "-n", "tenants", "--for", &of])
+        .await
+        .map(drop)
 }

@@ -5,6 +5,7 @@ use std::fmt::Display;
 use std::io::{self, Write};
 use std::time::Duration;
 
+use harness::Cloud;
 use tokio::time::{Instant, interval_at};
 
 /// Longer than this nobody waits without a line.
@@ -24,9 +25,13 @@ impl Timeline {
         }
     }
 
+    pub fn seconds(&self) -> f64 {
+        self.start.elapsed().as_secs_f64()
+    }
+
     /// A line of the story.
     pub fn say(&self, text: impl Display) {
-        let seconds = self.start.elapsed().as_secs_f64();
+        let seconds = self.seconds();
         print(format_args!("[{seconds:6.1} s] {text}"));
     }
 
@@ -56,9 +61,10 @@ pub fn more(text: impl Display) {
     }
 }
 
-/// Long text, broken at spaces; the command in it (from `az ` on) on a line of its own.
+/// Long text, broken at spaces; the command in it (from `az ` or another cloud's on) on a line of its own.
 pub fn quote(text: &str) {
-    let (text, command) = match text.find(" az ") {
+    let commands = Cloud::ALL.map(|cloud| format!(" {}", cloud.words().command));
+    let (text, command) = match commands.iter().find_map(|command| text.find(command)) {
         Some(at) => text.split_at(at + 1),
         None => (text, ""),
     };
