@@ -9,6 +9,7 @@ mod argo;
 mod aws;
 mod canary;
 mod chart;
+mod clouds;
 mod drill;
 mod everywhere;
 mod examples;
