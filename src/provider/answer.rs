@@ -71,13 +71,15 @@ impl Answer {
         self.body
     }
 
-    /// The service's id of this request, for its support. Azure's and AWS's are GUIDs; anything
-    /// else might be what a stranger in between was told, a secret included.
+    /// Azure's id of this request, for its support.
     pub fn request_id(&self) -> Option<&str> {
-        let id = ["x-ms-request-id", "x-amzn-requestid"];
-        id.iter()
-            .find_map(|name| self.header(name))
-            .filter(|id| is_guid(id))
+        self.guid("x-ms-request-id")
+    }
+
+    /// A header that holds a GUID; anything else might be what a stranger in between was told, a
+    /// secret included.
+    pub fn guid(&self, name: &str) -> Option<&str> {
+        self.header(name).filter(|id| is_guid(id))
     }
 
     /// `Retry-After` in seconds or as a date, or the Azure forms in milliseconds.

@@ -59,8 +59,12 @@ impl<S: PartialEq> Cache<S> {
         found.map(|entry| entry.kms.clone())
     }
 
-    pub fn put(&self, tenant: &TenantId, made: Made<S>, kms: Arc<dyn Kms>) {
-        let at = self.clock.now();
+    pub fn now(&self) -> Moment {
+        self.clock.now()
+    }
+
+    /// `at` is when its making began, so that it never looks younger than what it holds.
+    pub fn put(&self, tenant: &TenantId, made: Made<S>, at: Moment, kms: Arc<dyn Kms>) {
         let mut tenants = self.lock();
         if tenants.len() >= TENANTS && !tenants.contains_key(tenant) {
             evict_oldest(&mut tenants, at);
@@ -158,7 +162,7 @@ mod tests {
         ] {
             hands.set(0, 0);
             let cache = Cache::new(hands.clone());
-            cache.put(&acme, made(1), Arc::new(Nothing));
+            cache.put(&acme, made(1), cache.now(), Arc::new(Nothing));
             hands.set(boot, wall);
             assert_eq!(
                 cache.get(&acme, &made(1), LIFE).is_some(),
@@ -173,7 +177,7 @@ mod tests {
         let cache = Cache::new(Arc::new(Hands::default()));
         let (acme, other) = (TenantId::new("a", "b"), TenantId::new("a", "c"));
         for spec in 1..=3 {
-            cache.put(&acme, made(spec), Arc::new(Nothing));
+            cache.put(&acme, made(spec), cache.now(), Arc::new(Nothing));
         }
         assert!(cache.get(&other, &made(3), LIFE).is_none());
         let held = [1, 2, 3].map(|spec| cache.get(&acme, &made(spec), LIFE).is_some());
@@ -192,7 +196,7 @@ mod tests {
         let tenant = |i: usize| TenantId::new("a", i.to_string());
         for i in 0..=TENANTS {
             hands.set(u64::from(i > 0), u64::from(i > 0));
-            cache.put(&tenant(i), made(1), Arc::new(Nothing));
+            cache.put(&tenant(i), made(1), cache.now(), Arc::new(Nothing));
         }
         assert_eq!(cache.lock().len(), TENANTS);
         assert!(cache.get(&tenant(0), &made(1), LIFE).is_none());

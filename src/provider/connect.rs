@@ -19,7 +19,7 @@ use super::cache::{Cache, Made};
 use super::local::{self, LocalKms};
 pub use super::tenant::TenantId;
 use super::{Anchor, Failure, Kms};
-use crate::api::{AzureSpec, ProviderKind, Reason, SecretRef, TenantKmsSpec};
+use crate::api::{AzureSpec, ProviderKind, SecretRef, TenantKmsSpec};
 use crate::clock::SystemClock;
 use crate::credentials::{AzureIdentity, Cluster, Lent, Secret, SecretSource};
 use crate::policy::Policy;
@@ -257,10 +257,11 @@ impl Providers {
         if let (false, Some(kms)) = (fresh, cached) {
             return Ok(kms);
         }
+        let begun = self.cache.now();
         let kms = plan
             .client(&self.azure, &self.secrets, &self.cluster)
             .await?;
-        self.cache.put(tenant, made, kms.clone());
+        self.cache.put(tenant, made, begun, kms.clone());
         Ok(kms)
     }
 
@@ -272,9 +273,10 @@ impl Providers {
     }
 }
 
+#[cfg(not(all(feature = "aws", feature = "azure", feature = "gcp")))]
 fn not_built(provider: ProviderKind) -> Failure {
     Failure::misconfigured(
-        Reason::ProviderNotBuilt,
+        crate::api::Reason::ProviderNotBuilt,
         format!(
             "this build of the operator has no provider '{}'. Check spec.provider, and the image \
              that runs: kubectl get deployment --all-namespaces --selector \

@@ -173,6 +173,14 @@ async fn a_service_account_of_the_tenant_assumes_its_role() -> Result<()> {
     customer
         .role
         .trust_web_identity(&issuer, &subject, AUDIENCE);
+    // To AWS, which lives later, the token has ended: nobody's no.
+    env.cloud.aws().set_clock_ahead(1200);
+    let expired = customer
+        .refused("CredentialRejected", "within its time")
+        .await?;
+    let error = &expired["status"]["lastVerifyError"];
+    ensure!(error["code"] == "ExpiredTokenException", "{error}");
+    env.cloud.aws().set_clock_ahead(0);
     let active = customer.active().await?;
     ensure!(active["status"]["externalId"].is_null(), "none is needed");
     ensure!(
@@ -203,6 +211,7 @@ async fn an_alias_that_moves_is_not_followed() -> Result<()> {
     // A process that remembers nothing finds on record which key it was.
     operator.kill().await?;
     let _operator = env.operator().await?;
+    customer.ask().await?;
     let moved = |object: &Value| {
         let conditions = object["status"]["conditions"].as_array();
         conditions.into_iter().flatten().any(|one| {

@@ -16,12 +16,12 @@ use super::sts;
 use super::subject::{Subject, Who, quoted};
 use super::transport::Transport;
 use crate::api::{AwsSpec, Reason, TenantKmsSpec};
-use crate::clock::SystemClock;
+use crate::clock::{Moment, SystemClock};
 use crate::credentials::Cluster;
 use crate::policy::Policy;
 use crate::provider::cache::{Cache, Made};
 use crate::provider::http::NoClient;
-use crate::provider::{Anchor, Failure, Kms, TenantId};
+use crate::provider::{Anchor, Failure, Kms, TenantId, external_id as issued_to};
 use crate::random;
 
 /// Twice the design point of one process; beyond it they are tried anew.
@@ -97,13 +97,14 @@ impl Aws {
         if let (false, Some(kms)) = (fresh, cached) {
             return Ok(kms);
         }
+        let begun = self.cache.now();
         let source = Source {
             transport: self.transport.clone(),
             own: self.own.clone(),
             cluster: cluster.clone(),
             tenant: tenant.clone(),
             tried: self.tried.clone(),
-            fresh,
+            since: fresh.then(|| self.own.now()),
         };
         source.check(&subject).await?;
         let alias = subject.key.is_alias().then(|| subject.key.arn.clone());
@@ -116,7 +117,7 @@ impl Aws {
         let open = subject.key.is_alias();
         let kms = AwsKms::new(source, subject, alias);
         let kms: Arc<dyn Kms> = Arc::new(if open { kms.resolved().await? } else { kms });
-        self.cache.put(tenant, made, kms.clone());
+        self.cache.put(tenant, made, begun, kms.clone());
         Ok(kms)
     }
 
@@ -134,7 +135,8 @@ pub struct Source {
     cluster: Cluster,
     tenant: TenantId,
     tried: Tried,
-    fresh: bool,
+    /// Sessions of the operator that were begun before are not used.
+    since: Option<Moment>,
 }
 
 impl Source {
@@ -148,13 +150,13 @@ impl Source {
 
     /// One new session. Not bounded in time: the caller is.
     pub async fn session(&self, subject: &Subject) -> Result<Credentials, Failure> {
-        let (transport, fresh) = (&self.transport, self.fresh);
+        let (transport, since) = (&self.transport, self.since);
         let refused =
             |refused: sts::Refused| refused.failure(subject, |said| classify::sts(said, subject));
         match &subject.who {
-            Who::Own => self.own.session(transport, subject, fresh).await,
+            Who::Own => self.own.session(transport, subject, since).await,
             Who::Role { arn, external_id } => {
-                let own = self.own.session(transport, subject, fresh).await?;
+                let own = self.own.session(transport, subject, since).await?;
                 let session =
                     sts::with_external_id(transport, subject, own.clone(), arn, external_id);
                 let session = session.await.map_err(refused)?;
@@ -163,7 +165,8 @@ impl Source {
             }
             Who::ServiceAccount { arn, account } => {
                 let token = self.token(account).await?;
-                let session = sts::with_token(transport, subject, arn, &token);
+                let name = &subject.session;
+                let session = sts::with_token(transport, subject, arn, name, &token);
                 session.await.map_err(refused)
             }
         }
@@ -187,7 +190,8 @@ impl Source {
     }
 
     /// A role that opens with any external id opens for whoever names it to the operator, so it is not
-    /// used. Tried once for each role and external id, when the right one has opened it.
+    /// used. Tried once for each role and external id, when the right one has opened it, with one that
+    /// another tenant might have.
     async fn try_wrong(
         &self,
         subject: &Subject,
@@ -199,13 +203,13 @@ impl Source {
         if self.tried().get(&self.tenant) == Some(&of) {
             return Ok(());
         }
-        let wrong = random::hex::<16>().map_err(|_| {
+        let nobody = random::hex::<16>().map_err(|_| {
             Failure::transient(
                 Reason::ProviderError,
                 "the machine gave no random bytes; look at the node: kubectl describe node '<node>'",
             )
         })?;
-        let wrong = format!("wrong-{wrong}");
+        let wrong = issued_to(&nobody);
         let opened = sts::with_external_id(&self.transport, subject, own, role, &wrong).await;
         match opened {
             Ok(_) => Err(classify::opens_to_anybody(subject)),

@@ -25,7 +25,7 @@ use super::classify::{self, Operation, Service};
 use super::connect::Source;
 use super::keyref::KeyRef;
 use super::said::Said;
-use super::subject::Subject;
+use super::subject::{Subject, Who};
 use super::transport::Transport;
 use crate::api::Reason;
 use crate::provider::answer::Trouble;
@@ -33,6 +33,8 @@ use crate::provider::{Attributes, Expiry, Failure, Kms, Moved, Wrapped};
 
 /// For one call, a session included.
 const DEADLINE: Duration = Duration::from_secs(12);
+/// For the session, whatever it takes to get it.
+const SESSION_DEADLINE: Duration = Duration::from_secs(9);
 /// Under this name the customer finds the tenant's uid in CloudTrail, and may ask for it in a policy.
 const CONTEXT: &str = "tenantkms.dev/tenant-uid";
 
@@ -42,8 +44,8 @@ pub struct AwsKms {
     identity: String,
     /// What the spec names the key by, where it is an alias.
     alias: Option<String>,
-    /// Made with the first session, and thrown away with this.
-    client: OnceCell<Client>,
+    /// Of the customer's role: bought when it is first needed, thrown away with this.
+    session: OnceCell<Credentials>,
 }
 
 impl AwsKms {
@@ -54,7 +56,7 @@ impl AwsKms {
             alias,
             identity: subject.who.describe(),
             subject,
-            client: OnceCell::new(),
+            session: OnceCell::new(),
         }
     }
 
@@ -86,12 +88,20 @@ impl AwsKms {
         said.ok_or_else(|| self.distrusted("tells nothing of the key"))
     }
 
-    async fn client(&self) -> Result<&Client, Failure> {
-        let made = self.client.get_or_try_init(|| async {
-            let session = self.source.session(&self.subject).await?;
-            Ok(client(&self.source.transport, &self.subject, session))
-        });
-        made.await
+    /// With a client of its own for each call, so that a tenant between two calls costs a session alone.
+    async fn client(&self) -> Result<Client, Failure> {
+        let new = || self.source.session(&self.subject);
+        let session = async {
+            match self.subject.who {
+                // The operator's, which is shared and renewed elsewhere.
+                Who::Own => new().await,
+                _ => self.session.get_or_try_init(new).await.cloned(),
+            }
+        };
+        let session = timeout(SESSION_DEADLINE, session).await;
+        let late = |_| classify::trouble(Trouble::Timeout, Service::Sts, &self.subject);
+        let session = session.map_err(late)??;
+        Ok(client(&self.source.transport, &self.subject, session))
     }
 
     async fn bounded<T>(

@@ -24,13 +24,15 @@ use crate::provider::Failure;
 use crate::provider::answer::{Answer, Trouble};
 use crate::provider::http::receive;
 
-/// For one, whatever it takes to get it.
-const DEADLINE: Duration = Duration::from_secs(8);
+/// For one, whatever it takes to get it: a part of what a customer's session may take.
+const DEADLINE: Duration = Duration::from_secs(5);
 /// How long one is shared by tenants: the shortest `proofTTL` there is.
 const SHARED: Duration = Duration::from_mins(1);
 /// Of a token of the metadata service, which is used at once.
 const METADATA_SECONDS: &str = "60";
 const ROLES: &str = "latest/meta-data/iam/security-credentials/";
+/// In CloudTrail. All tenants share it, so it names none of them.
+const SESSION_NAME: &str = "tenant-kms-operator";
 
 /// What gives the pod its identity.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,28 +97,33 @@ impl Own {
         }
     }
 
-    /// A session of the operator itself; a new one when it must be `fresh`.
+    pub fn now(&self) -> Moment {
+        self.clock.now()
+    }
+
+    /// A session of the operator itself, begun at or after `since`.
     pub async fn session(
         &self,
         transport: &Transport,
         subject: &Subject,
-        fresh: bool,
+        since: Option<Moment>,
     ) -> Result<Credentials, Failure> {
         let place = self.place(&subject.key.region);
-        let mut shared = place.lock().await;
-        let now = self.clock.now();
-        // A clock that was set makes every age doubtful.
-        let young = |at: Moment| now.agrees_with(at) && now.since(at) < SHARED;
-        if let (false, Some((at, known))) = (fresh, shared.as_ref())
-            && young(*at)
-        {
-            return Ok(known.clone());
-        }
-        let new = timeout(DEADLINE, self.fetch(transport, subject)).await;
-        let new =
-            new.map_err(|_| classify::trouble(Trouble::Timeout, self.service(), subject))??;
-        *shared = Some((now, new.clone()));
-        Ok(new)
+        let session = async {
+            let mut shared = place.lock().await;
+            let now = self.clock.now();
+            if let Some((at, known)) = shared.as_ref()
+                && is_usable(*at, now, since)
+            {
+                return Ok(known.clone());
+            }
+            let new = self.fetch(transport, subject).await?;
+            *shared = Some((now, new.clone()));
+            Ok(new)
+        };
+        timeout(DEADLINE, session)
+            .await
+            .unwrap_or_else(|_| Err(classify::trouble(Trouble::Timeout, self.service(), subject)))
     }
 
     fn place(&self, region: &Region) -> Arc<AsyncMutex<Shared>> {
@@ -139,7 +146,7 @@ impl Own {
         match &self.given {
             Given::WebIdentity { role, file } => {
                 let token = read(file, "AWS_WEB_IDENTITY_TOKEN_FILE")?;
-                let assumed = sts::with_token(transport, subject, role, &token).await;
+                let assumed = sts::with_token(transport, subject, role, SESSION_NAME, &token).await;
                 assumed.map_err(|refused| {
                     refused.failure(subject, |said| {
                         classify::own_web_identity(said, role, subject)
@@ -166,6 +173,12 @@ impl Own {
             }
         }
     }
+}
+
+/// Whether a session that was begun `at` may still be used. A clock that was set makes every age doubtful.
+fn is_usable(at: Moment, now: Moment, since: Option<Moment>) -> bool {
+    let fresh = since.is_none_or(|since| at.boot >= since.boot);
+    fresh && now.agrees_with(at) && now.since(at) < SHARED
 }
 
 fn read(file: &std::path::Path, variable: &str) -> Result<Secret, Failure> {
@@ -266,6 +279,20 @@ mod tests {
         for part in [&web[..1], &pod[..1], &[], &[("AWS_ROLE_ARN", ""), web[1]]] {
             assert_eq!(given(part), Given::InstanceProfile);
         }
+    }
+
+    #[test]
+    fn a_session_is_shared_for_a_minute_and_never_with_who_wants_a_later_one() {
+        let at = crate::clock::SystemClock.now();
+        let later = |seconds| at.after(Duration::from_secs(seconds));
+        assert!(is_usable(at, later(59), None) && is_usable(at, later(59), Some(at)));
+        assert!(!is_usable(at, later(60), None));
+        assert!(!is_usable(at, later(2), Some(later(1))));
+        let set = Moment {
+            wall: at.wall + Duration::from_secs(10),
+            ..at
+        };
+        assert!(!is_usable(at, set, None));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::provider::answer::{Answer, Trouble};
 #[derive(Debug, Default)]
 pub struct Said {
     pub status: u16,
-    /// Only with an id of the request, as every answer of AWS has: a stranger's JSON may look alike.
+    /// Only with AWS's id of the request, which every answer of AWS has: a stranger's JSON may look alike.
     pub code: Option<String>,
     message: String,
     pub request_id: Option<String>,
@@ -33,7 +33,7 @@ impl Said {
         let headers = raw.headers().iter();
         let body = raw.body().bytes().unwrap_or_default();
         let answer = Answer::from_parts(raw.status().as_u16(), headers, body);
-        let request_id = answer.request_id().map(str::to_owned);
+        let request_id = answer.guid("x-amzn-requestid").map(str::to_owned);
         let meta = error.as_service_error().map(ProvideErrorMetadata::meta);
         let meta = meta.filter(|_| request_id.is_some());
         let text = |text: Option<&str>| text.map(str::to_owned);

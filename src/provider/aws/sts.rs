@@ -24,7 +24,7 @@ use crate::provider::Failure;
 use crate::provider::answer::Trouble;
 
 /// For one answer.
-const DEADLINE: Duration = Duration::from_secs(8);
+const DEADLINE: Duration = Duration::from_secs(5);
 /// The shortest that STS grants; what is bought is used for at most `proofTTL`.
 const SESSION_SECONDS: i32 = 900;
 
@@ -80,17 +80,18 @@ pub async fn with_external_id(
     session(answer.map_err(|error| Refused::of(&error))?.credentials)
 }
 
-/// AssumeRoleWithWebIdentity.
+/// AssumeRoleWithWebIdentity; the session has this name in CloudTrail.
 pub async fn with_token(
     transport: &Transport,
     subject: &Subject,
     role: &str,
+    name: &str,
     token: &Secret,
 ) -> Result<Credentials, Refused> {
     let call = client(transport, subject, None)
         .assume_role_with_web_identity()
         .role_arn(role)
-        .role_session_name(&subject.session)
+        .role_session_name(name)
         .web_identity_token(token.expose())
         .duration_seconds(SESSION_SECONDS)
         .send()

@@ -4,6 +4,7 @@
 use tempfile::TempDir;
 
 use super::*;
+use crate::api::Reason;
 use crate::policy;
 use crate::provider::Kind;
 

@@ -69,8 +69,9 @@ impl Gcp {
         if let (false, Some(kms)) = (fresh, cached) {
             return Ok(kms);
         }
+        let begun = self.cache.now();
         let kms = plan.client(&self.transport, cluster).await?;
-        self.cache.put(tenant, made, kms.clone());
+        self.cache.put(tenant, made, begun, kms.clone());
         Ok(kms)
     }
 

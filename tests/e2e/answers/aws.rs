@@ -1,6 +1,7 @@
 //! What STS, KMS and the instance metadata service answer. A no of the customer's is one at the role or at
 //! the key, and the two are told apart; all that concerns the operator's own credential is none.
 
+mod identities;
 mod trouble;
 
 use anyhow::ensure;
@@ -109,6 +110,25 @@ async fn aws_roles_and_keys() {
         .sends("assume-role", 2)
         .sends("encrypt", 0),
         role(
+            "a role that takes every external id of ours",
+            ("Misconfigured", "NotAllowed", "sts:ExternalId"),
+            |_, _, role| {
+                role.trust_nobody();
+                role.trust(OPERATOR, Some("tkms-*"));
+            },
+        )
+        .sends("encrypt", 0),
+        role(
+            "no such role",
+            (
+                "Denial",
+                "AccessDenied",
+                "aws iam update-assume-role-policy",
+            ),
+            |_, _, role| role.delete(),
+        )
+        .says("it does not exist"),
+        role(
             "another external id",
             (
                 "Denial",
@@ -141,6 +161,16 @@ async fn aws_roles_and_keys() {
             ("Denial", "AccessDenied", "aws kms create-grant"),
             |_, key, _| key.revoke_account(),
         ),
+        role(
+            "the key's policy asks for another tenant's context",
+            ("Denial", "AccessDenied", "aws kms create-grant"),
+            |_, key, role| {
+                role.allow_nothing();
+                let context = ("tenantkms.dev/tenant-uid", "another");
+                key.grant_only(role.arn(), &USE, Some(context));
+            },
+        )
+        .code("AccessDeniedException"),
         role(
             "disabled",
             ("Denial", "KeyDisabled", "aws kms enable-key"),

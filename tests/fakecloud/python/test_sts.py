@@ -38,6 +38,14 @@ def test_a_role_that_asks_for_no_external_id_takes_any(account):
     assert account.assume(ExternalId="anything") and account.assume(ExternalId=None)
 
 
+def test_a_role_may_take_every_external_id_of_a_kind(account):
+    account.role("trust-nobody")
+    account.role("trust", principal=OPERATOR, external_id="tkms-*")
+    assert account.assume(ExternalId="tkms-other")
+    for other in (None, "other-1"):
+        refused("AccessDenied", 403, account.assume, ExternalId=other)
+
+
 def test_trust_is_asked_at_each_session(account):
     begun = account.kms()
     account.role("trust-nobody")

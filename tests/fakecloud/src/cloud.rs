@@ -130,6 +130,11 @@ impl FakeCloud {
     }
 
     /// The directory (tenant) with this id, made if new.
+    /// The same for tokens of [`Self::sign_token`].
+    pub fn trust_own_signer(&self, issuer: &str) {
+        self.trust_issuer(issuer, self.world.signer().jwks());
+    }
+
     pub fn directory(&self, tenant: &str) -> Directory {
         Directory::open(&self.world, tenant)
     }

@@ -40,6 +40,7 @@ pub fn kms(operation: Operation, said: &Said, subject: &Subject) -> Failure {
         (400, "NotFoundException") => refusal.not_found(),
         (400, "KMSInvalidStateException") => refusal.invalid_state(said),
         (400, "InvalidKeyUsageException") => refusal.unusable(),
+        (400, "InvalidCiphertextException" | "IncorrectKeyException") => refusal.does_not_open(),
         (400, "InvalidSignatureException") => refusal.signature(said),
         (
             400 | 403,
@@ -159,6 +160,21 @@ impl Refusal<'_> {
                  create-key --region '{}'",
                 self.subject.key_name(),
                 self.subject.key.region.name
+            ),
+        )
+    }
+
+    /// Said of changed bytes, of another key's, and of those of another tenant's encryption context.
+    fn does_not_open(&self) -> Failure {
+        Failure::transient(
+            Reason::ProviderError,
+            format!(
+                "KMS does not open what is stored with {} for this tenant: it was wrapped for \
+                 another tenant or by another key, or it was changed. Nothing is concluded from it. \
+                 Check who writes in the records namespace, then restore the record from a backup: \
+                 tenant-kms keyring import --file '<exported file>' --namespace '<namespace>' \
+                 --replace-damaged",
+                self.subject.key_name()
             ),
         )
     }

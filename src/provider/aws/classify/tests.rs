@@ -125,7 +125,7 @@ fn what_kms_says() {
         let failure = of_kms(400, code, &format!("{KEY}{end}"));
         assert_eq!(is(&failure), (kind, reason), "{code}{end}");
         assert_eq!(failure.code.as_ref().expect("a code").as_str(), code);
-        let command = [": aws ", ": kubectl ", ": curl "];
+        let command = [": aws ", ": kubectl ", ": curl ", ": tenant-kms "];
         assert!(
             command.iter().any(|tool| failure.message.contains(tool)),
             "{failure}"

@@ -22,6 +22,19 @@ fn fault(
     })
 }
 
+/// The same answer from somebody who does not know what every answer of AWS has.
+fn strange(effect: Effect) -> Effect {
+    match effect {
+        Effect::Status { status, body, .. } => Effect::Status {
+            status,
+            body,
+            retry_after: None,
+            headers: Vec::new(),
+        },
+        other => other,
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn aws_is_inconclusive_or_the_platforms_own_fault() {
     const THROTTLED: (&str, &str, &str) = ("Transient", "Throttled", "throttles requests");
@@ -33,7 +46,10 @@ async fn aws_is_inconclusive_or_the_platforms_own_fault() {
         "aws sts get-caller-identity",
     );
     const CLOCK: (&str, &str, &str) = ("Misconfigured", "CredentialRejected", "date -u");
+    const NOT_OPENED: (&str, &str, &str) =
+        ("Transient", "ProviderError", "tenant-kms keyring import");
     const ENCRYPT: (&str, &str) = (KMS, "encrypt");
+    const DECRYPT: (&str, &str) = (KMS, "decrypt");
     const ASSUME: (&str, &str) = (STS, "assume-role");
     let proxy = |status| Effect::Status {
         status,
@@ -83,8 +99,30 @@ async fn aws_is_inconclusive_or_the_platforms_own_fault() {
         fault("a proxy's 403", BROKEN, ENCRYPT, proxy(403)).hides("a proxy's words"),
         fault("a proxy's 400", BROKEN, ENCRYPT, proxy(400)).hides("a proxy's words"),
         fault("a proxy's 403 at STS", BROKEN, ASSUME, proxy(403)),
-        fault("KMS hangs", GONE, ENCRYPT, Effect::Hang).sends("encrypt", 1),
-        fault("STS hangs", GONE, ASSUME, Effect::Hang).sends("assume-role", 1),
+        fault(
+            "STS's form without its request's id",
+            BROKEN,
+            ASSUME,
+            strange(effects::sts(403, "AccessDenied", "a stranger's words")),
+        )
+        .hides("a stranger's words"),
+        fault("KMS hangs", GONE, ENCRYPT, Effect::Hang)
+            .says(KMS)
+            .sends("encrypt", 1),
+        fault("STS hangs", GONE, ASSUME, Effect::Hang)
+            .says(STS)
+            .sends("assume-role", 1),
+        fault(
+            "the metadata service hangs",
+            (
+                "Transient",
+                "IdentityUnavailable",
+                "--http-put-response-hop-limit 2",
+            ),
+            (IMDS_HOST, "imds-role"),
+            Effect::Hang,
+        )
+        .sends("assume-role", 0),
         fault("a reset", GONE, ENCRYPT, Effect::Reset).sends("encrypt", 1),
         fault("truncated", GONE, ENCRYPT, Effect::Truncate),
         fault("too large", BROKEN, ENCRYPT, Effect::BigBody(70_000)),
@@ -103,7 +141,7 @@ async fn aws_is_inconclusive_or_the_platforms_own_fault() {
         fault(
             "another key in the answer",
             BROKEN,
-            (KMS, "decrypt"),
+            DECRYPT,
             Effect::Merge(serde_json::json!({ "KeyId": "arn:aws:kms:eu-central-1:1:key/2" })),
         ),
         fault(
@@ -113,15 +151,23 @@ async fn aws_is_inconclusive_or_the_platforms_own_fault() {
                 "ProviderError",
                 "other bytes than were wrapped",
             ),
-            (KMS, "decrypt"),
+            DECRYPT,
             Effect::Merge(serde_json::json!({ "Plaintext": "AAAA" })),
         ),
         fault(
             "invalid ciphertext",
-            BROKEN,
-            (KMS, "decrypt"),
+            NOT_OPENED,
+            DECRYPT,
             effects::kms(400, "InvalidCiphertextException", ""),
-        ),
+        )
+        .code("InvalidCiphertextException"),
+        fault(
+            "a ciphertext of another key",
+            NOT_OPENED,
+            DECRYPT,
+            effects::kms(400, "IncorrectKeyException", "m"),
+        )
+        .code("IncorrectKeyException"),
         role("AWS's clock is ahead", CLOCK, |c, _, _| {
             c.cloud.aws().set_clock_ahead(1200)
         }),

@@ -39,7 +39,8 @@ pub(crate) struct KeyStatement {
 /// One statement of a role's trust policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Trust {
-    /// A user, a role or a whole account; `sts:ExternalId` where the condition is there.
+    /// A user, a role or a whole account; `sts:ExternalId` where the condition is there: `StringEquals`, or
+    /// `StringLike` where a `*` ends it.
     Aws {
         principal: String,
         external_id: Option<String>,
@@ -59,7 +60,16 @@ pub(crate) enum No {
     Resource,
 }
 
-fn root(arn: &str) -> String {
+/// No external id has a `*` in it.
+fn is_like(id: &str, wanted: &str) -> bool {
+    match wanted.strip_suffix('*') {
+        Some(start) => id.starts_with(start),
+        None => id == wanted,
+    }
+}
+
+/// The account of an ARN, as policies name it.
+pub(crate) fn root(arn: &str) -> String {
     let partition = arn.split(':').nth(1).unwrap_or_default();
     format!("arn:{partition}:iam::{}:root", account(arn))
 }
@@ -106,7 +116,7 @@ impl State {
             trust.unwrap_or_default().iter().any(|one| {
                 matches!(one, Trust::Aws { principal, external_id: wanted }
                     if principal == name
-                        && wanted.as_deref().is_none_or(|wanted| external_id == Some(wanted)))
+                        && wanted.as_deref().is_none_or(|wanted| external_id.is_some_and(|id| is_like(id, wanted))))
             })
         };
         self.combine(caller, "sts:AssumeRole", role, grants)

@@ -47,7 +47,8 @@ impl Role {
         &self.arn
     }
 
-    /// Lets a user, a role or an account (`arn:…:root`) assume it; with an external id, only with that.
+    /// Lets a user, a role or an account (`arn:…:root`) assume it; with an external id, only with that, or with all
+    /// that begin like it where a `*` ends it.
     pub fn trust(&self, principal: &str, external_id: Option<&str>) {
         self.add(Trust::Aws {
             principal: principal.to_owned(),
