@@ -41,7 +41,7 @@ impl TenantPattern {
 }
 
 /// `https://HOST/*`, `https://HOST/keys/*` or `https://HOST/keys/NAME`; the whole ARN of a key or alias
-/// of AWS KMS; `projects/P/*`, `projects/P/…/cryptoKeys/*` or `projects/P/…/cryptoKeys/K`; `local://*` or
+/// of AWS KMS, or `arn:PARTITION:kms:REGION:ACCOUNT:key/*`; `projects/P/*`, `projects/P/…/cryptoKeys/*` or `projects/P/…/cryptoKeys/K`; `local://*` or
 /// `local://NAME`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyPattern {
@@ -61,7 +61,7 @@ impl KeyPattern {
         }
     }
 
-    /// One key: whoever names a key of AWS in a spec chooses the role too.
+    /// One key or alias, or all keys of an account in a region.
     fn arn(text: &str) -> Option<Self> {
         let plain = |b: u8| b.is_ascii_alphanumeric() || b"_/-".contains(&b);
         let parts: Vec<&str> = text.split(':').collect();
@@ -69,15 +69,17 @@ impl KeyPattern {
             return None;
         };
         let (kind, name) = resource.split_once('/')?;
+        let all = kind == "key" && name == "*";
         let sound = partition.starts_with("aws")
             && !region.is_empty()
             && account.len() == 12
             && ["key", "alias"].contains(&kind)
             && !name.is_empty();
-        let all = [partition, region, account, name];
-        (sound && all.iter().all(|part| part.bytes().all(plain))).then(|| Self {
-            prefix: text.to_owned(),
-            whole: true,
+        let name = if all { "" } else { name };
+        let parts = [partition, region, account, name];
+        (sound && parts.iter().all(|part| part.bytes().all(plain))).then(|| Self {
+            prefix: text.strip_suffix('*').unwrap_or(text).to_owned(),
+            whole: !all,
         })
     }
 
@@ -260,16 +262,25 @@ mod tests {
     }
 
     #[test]
-    fn keys_of_aws_are_named_whole() {
+    fn keys_of_aws_are_named_whole_or_by_account_and_region() {
         let key = "arn:aws:kms:eu-central-1:444455556666:key/1234abcd-12ab-34cd-56ef-1234567890ab";
         let hit = |text: &str| KeyPattern::parse(text).is_some_and(|p| p.matches(key));
         assert!(hit(key));
         assert!(!hit(&key.replace("0ab", "0ac")));
+        let every = "arn:aws:kms:eu-central-1:444455556666:key/*";
+        assert!(hit(every));
+        assert!(KeyPattern::parse(every).is_some_and(|p| !p.is_exact()));
+        assert!(!hit(&every.replace("eu-central-1", "eu-west-1")));
+        assert!(!hit(&every.replace("444455556666", "444455556667")));
+        assert!(!hit(&every.replace("aws:kms", "aws-cn:kms")));
         let alias = "arn:aws:kms:eu-central-1:444455556666:alias/acme";
         assert!(KeyPattern::parse(alias).is_some_and(|p| p.is_exact()));
         for bad in [
             "arn:*",
-            "arn:aws:kms:eu-central-1:444455556666:key/*",
+            "arn:aws:kms:eu-central-1:444455556666:*",
+            "arn:aws:kms:eu-central-1:444455556666:key/1234*",
+            "arn:aws:kms:eu-central-1:444455556666:key/*/x",
+            "arn:aws:kms:eu-central-1:444455556666:alias/*",
             "arn:aws:kms:*:444455556666:key/a",
             "arn:aws:kms:eu-central-1:*:key/a",
             "arn:aws:iam::444455556666:role/a",

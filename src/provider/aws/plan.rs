@@ -36,27 +36,35 @@ pub fn plan(
     })
 }
 
-/// The operator's own identity, and a role that trusts it, need a grant that names tenant and key: a
-/// tenant chooses both, and whatever else trusts the operator must stay out of its reach.
+/// A role that trusts the operator needs a grant that names tenant and key: a tenant chooses both, and
+/// whatever else trusts the operator must stay out of its reach.
 fn own_identity_allowed(
     tenant: &TenantId,
     key: &KeyRef,
     who: &Who,
     policy: &Policy,
 ) -> Result<(), Failure> {
-    let what = match who {
+    let (allowed, what, how) = match who {
         Who::ServiceAccount { .. } => return Ok(()),
-        Who::Own => "the operator's own identity for",
-        Who::Role { .. } => "a role that the operator's own identity assumes for",
+        Who::Own => (
+            policy.allows_own_identity(tenant, &key.arn),
+            "the operator's own identity for",
+            "it needs",
+        ),
+        Who::Role { .. } => (
+            policy.names_own_identity(tenant, &key.arn),
+            "a role that the operator's own identity assumes for",
+            "it needs, without any '*',",
+        ),
     };
-    if policy.names_own_identity(tenant, &key.arn) {
+    if allowed {
         return Ok(());
     }
     Err(Failure::denial(
         Reason::NotAllowed,
         format!(
             "the operator's configuration does not let tenant {tenant} use {what} {}. Check \
-             operatorIdentity.allow: it needs, without any '*', tenants: [{}] and keys: [{}], then: \
+             operatorIdentity.allow: {how} tenants: [{}] and keys: [{}], then: \
              tenant-kms config check '<file>'",
             key.arn,
             quoted(&tenant.to_string()),
@@ -90,21 +98,32 @@ mod tests {
     }
 
     #[test]
-    fn what_the_operator_itself_is_used_for_is_named() {
+    fn a_role_that_trusts_the_operator_is_named_and_its_own_identity_allowed() {
         let role = serde_json::json!({ "roleArn": "arn:aws:iam::444455556666:role/acme" });
         let other = KEY.replace("0ab", "0ac");
-        for fields in [serde_json::json!({}), role] {
-            let plan = |tenants, keys| planned(tenants, keys, fields.clone());
-            let subject = plan("tenants/acme", KEY).expect("allowed");
-            assert_eq!(subject.session, "tenant-kms-tenants-acme");
-            for (tenants, keys) in [
-                ("tenants/*", KEY),
-                ("tenants/globex", KEY),
-                ("tenants/acme", other.as_str()),
-            ] {
-                let failure = plan(tenants, keys).expect_err("not named");
-                let is = (failure.kind, failure.reason);
-                assert_eq!(is, (Kind::Denial, Reason::NotAllowed), "{tenants} {keys}");
+        let every = "arn:aws:kms:eu-central-1:444455556666:key/*";
+        let elsewhere = every.replace("eu-central-1", "eu-west-1");
+        for (tenants, keys, own_may, role_may) in [
+            ("tenants/acme", KEY, true, true),
+            ("tenants/*", KEY, true, false),
+            ("tenants/acme", every, true, false),
+            ("tenants/*", every, true, false),
+            ("tenants/globex", KEY, false, false),
+            ("tenants/acme", other.as_str(), false, false),
+            ("tenants/acme", elsewhere.as_str(), false, false),
+        ] {
+            for (fields, may) in [(serde_json::json!({}), own_may), (role.clone(), role_may)] {
+                match planned(tenants, keys, fields) {
+                    Ok(subject) => {
+                        assert!(may, "{tenants} {keys}");
+                        assert_eq!(subject.session, "tenant-kms-tenants-acme");
+                    }
+                    Err(failure) => {
+                        assert!(!may, "{tenants} {keys}: {failure}");
+                        let is = (failure.kind, failure.reason);
+                        assert_eq!(is, (Kind::Denial, Reason::NotAllowed));
+                    }
+                }
             }
         }
     }
