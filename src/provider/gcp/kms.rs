@@ -13,6 +13,7 @@ use super::checksum::{crc32c, fits};
 use super::classify::{self, Operation, Service};
 use super::credential::Credential;
 use super::keyref::is_version;
+use super::source::Source;
 use super::subject::Subject;
 use super::transport::{KMS, Transport};
 use super::wire::{Decrypted, Encrypted};
@@ -32,18 +33,19 @@ pub struct GcpKms {
 }
 
 impl GcpKms {
-    pub fn new(transport: Transport, credential: Credential, subject: Subject) -> Self {
+    /// `longest` is how long one token is used.
+    pub fn new(source: Source, longest: Duration) -> Self {
         Self {
-            transport,
-            credential,
-            identity: subject.who.describe(),
-            subject,
+            transport: source.transport.clone(),
+            identity: source.subject.who.describe(),
+            subject: source.subject.clone(),
+            credential: Credential::new(source, longest),
         }
     }
 
     async fn call(&self, operation: Operation, body: &Value) -> Result<Answer, Failure> {
         let call = async {
-            let used = self.credential.token().await?;
+            let token = self.credential.token().await?;
             let url = format!(
                 "https://{KMS}/v1/{}:{}",
                 self.subject.key.id,
@@ -54,7 +56,7 @@ impl GcpKms {
                 request = request.header("x-goog-user-project", project);
             }
             let sent = request
-                .bearer_auth(used.token.expose())
+                .bearer_auth(token.secret.expose())
                 .json(body)
                 .send()
                 .await;
@@ -64,7 +66,7 @@ impl GcpKms {
             if answer.status == 200 {
                 return Ok(answer);
             }
-            let seen = used.seen.as_deref();
+            let seen = token.seen.as_deref();
             Err(classify::kms(operation, &answer, &self.subject, seen))
         };
         tokio::time::timeout(DEADLINE, call)

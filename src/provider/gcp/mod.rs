@@ -8,17 +8,24 @@ mod classify;
 mod credential;
 mod keyref;
 mod kms;
+mod machine;
 mod plan;
 mod source;
 mod subject;
+mod token;
 mod transport;
 mod wire;
 
 use std::fmt;
 use std::sync::Arc;
 
-pub use plan::plan;
-pub use transport::Transport;
+pub use keyref::KeyRef;
+pub use plan::{is_account, is_provider, plan, subject};
+pub use subject::{Base, Subject};
+
+use kms::GcpKms;
+use machine::Machine;
+use transport::Transport;
 
 use super::cache::{Cache, Made};
 use super::http::NoClient;
@@ -31,6 +38,7 @@ use crate::policy::Policy;
 /// Google as this process reaches it, with the clients of its tenants.
 pub struct Gcp {
     transport: Transport,
+    machine: Machine,
     cache: Cache<(String, Option<Box<GcpSpec>>)>,
 }
 
@@ -42,8 +50,10 @@ impl fmt::Debug for Gcp {
 
 impl Gcp {
     pub fn from_environment() -> Result<Self, NoClient> {
+        let transport = Transport::from_environment()?;
         Ok(Self {
-            transport: Transport::from_environment()?,
+            machine: Machine::new(transport.clone()),
+            transport,
             cache: Cache::new(Arc::new(SystemClock)),
         })
     }
@@ -70,7 +80,9 @@ impl Gcp {
             return Ok(kms);
         }
         let begun = self.cache.now();
-        let kms = plan.client(&self.transport, cluster).await?;
+        let source = plan.source(&self.transport, &self.machine, cluster, fresh);
+        source.check().await?;
+        let kms: Arc<dyn Kms> = Arc::new(GcpKms::new(source, life));
         self.cache.put(tenant, made, begun, kms.clone());
         Ok(kms)
     }

@@ -1,11 +1,8 @@
 //! Every check of a GCP spec that needs no network: the key's name, the credential's fields, the
 //! policy. A plan exists only when all of them passed, and only a plan becomes a client.
 
-use std::sync::Arc;
-
-use super::credential::Credential;
 use super::keyref::KeyRef;
-use super::kms::GcpKms;
+use super::machine::Machine;
 use super::source::Source;
 use super::subject::{Base, Provider, Subject, Who};
 use super::transport::Transport;
@@ -13,7 +10,7 @@ use crate::api::{GcpSpec, Reason, TenantKmsSpec};
 use crate::credentials::{Cluster, quoted};
 use crate::policy::Policy;
 use crate::policy::pattern::{is_dns_name, is_google_project};
-use crate::provider::{Failure, Kms, TenantId};
+use crate::provider::{Failure, TenantId};
 
 /// A checked spec.
 #[derive(Debug)]
@@ -24,6 +21,16 @@ pub struct Plan {
 
 /// Checks in this order: key, credential's fields, policy.
 pub fn plan(tenant: &TenantId, spec: &TenantKmsSpec, policy: &Policy) -> Result<Plan, Failure> {
+    let subject = subject(tenant, spec)?;
+    own_identity_allowed(tenant, &subject.key, &subject.who, policy)?;
+    Ok(Plan {
+        tenant: tenant.clone(),
+        subject,
+    })
+}
+
+/// Key and credential of a spec, if both are written as they must be.
+pub fn subject(tenant: &TenantId, spec: &TenantKmsSpec) -> Result<Subject, Failure> {
     let none = GcpSpec::default();
     let gcp = spec.gcp.as_deref().unwrap_or(&none);
     let key = KeyRef::parse(&spec.kms_key_ref)?;
@@ -32,30 +39,26 @@ pub fn plan(tenant: &TenantId, spec: &TenantKmsSpec, policy: &Policy) -> Result<
     if billed.as_ref().is_some_and(|id| !is_google_project(id)) {
         return Err(incomplete("projectId is no id of a project"));
     }
-    own_identity_allowed(tenant, &key, &who, policy)?;
-    Ok(Plan {
-        tenant: tenant.clone(),
-        subject: Subject { who, key, billed },
-    })
+    Ok(Subject { who, key, billed })
 }
 
 impl Plan {
-    /// A client, after the credential was found to be there. Nothing is sent to any cloud.
-    pub async fn client(
+    /// Where the tenant's tokens come from.
+    pub fn source(
         self,
         transport: &Transport,
+        machine: &Machine,
         cluster: &Cluster,
-    ) -> Result<Arc<dyn Kms>, Failure> {
-        let source = Source {
+        fresh: bool,
+    ) -> Source {
+        Source {
             transport: transport.clone(),
+            machine: machine.clone(),
             cluster: cluster.clone(),
             tenant: self.tenant,
-            subject: self.subject.clone(),
-        };
-        source.check().await?;
-        let credential = Credential::new(source);
-        let kms = GcpKms::new(transport.clone(), credential, self.subject);
-        Ok(Arc::new(kms))
+            subject: self.subject,
+            fresh,
+        }
     }
 }
 
@@ -83,7 +86,10 @@ fn who(tenant: &TenantId, gcp: &GcpSpec) -> Result<Who, Failure> {
         }
     };
     let impersonates = gcp.impersonate_service_account.clone();
-    if impersonates.as_ref().is_some_and(|email| !is_email(email)) {
+    if impersonates
+        .as_ref()
+        .is_some_and(|email| !is_account(email))
+    {
         return Err(incomplete(
             "impersonateServiceAccount is no address of a service account",
         ));
@@ -101,6 +107,10 @@ fn incomplete(what: &str) -> Failure {
              for the operator's own identity: kubectl explain tenantkms.spec.gcp"
         ),
     )
+}
+
+pub fn is_provider(text: &str) -> bool {
+    provider(text).is_some()
 }
 
 fn provider(text: &str) -> Option<Provider> {
@@ -134,7 +144,7 @@ fn provider(text: &str) -> Option<Provider> {
 }
 
 /// `NAME@….gserviceaccount.com`. It becomes part of a request's path.
-fn is_email(text: &str) -> bool {
+pub fn is_account(text: &str) -> bool {
     let Some((name, domain)) = text.split_once('@') else {
         return false;
     };

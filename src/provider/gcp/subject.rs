@@ -55,13 +55,16 @@ impl Base {
         }
     }
 
-    /// As IAM names it in a binding. `seen` is the address that the metadata server told.
-    fn member(&self, seen: Option<&str>) -> String {
+    /// As IAM names it in a binding. `own` is the operator's address or principal, as far as known.
+    fn member(&self, own: Option<&str>) -> String {
         match self {
-            Self::Machine => match seen.filter(|email| email.ends_with(".gserviceaccount.com")) {
-                Some(email) => format!("serviceAccount:{email}"),
-                // GKE without a service account of Google's: the pod's own principal.
-                None => "<principal of the operator>".to_owned(),
+            Self::Machine => match own {
+                Some(email) if email.ends_with(".gserviceaccount.com") => {
+                    format!("serviceAccount:{email}")
+                }
+                Some(principal) if principal.starts_with("principal://") => principal.to_owned(),
+                // GKE without a service account of Google's, whose metadata server does not tell.
+                _ => "<principal of the operator>".to_owned(),
             },
             Self::Federated { provider, .. } => format!(
                 "principal://iam.googleapis.com/projects/{}/locations/global/workloadIdentityPools/{}/subject/{}",
@@ -105,12 +108,17 @@ impl Subject {
         )
     }
 
-    /// Gives the role that wraps and unwraps, on this key alone.
-    pub fn grant_key(&self, seen: Option<&str>) -> String {
-        let member = match &self.who.impersonates {
+    /// Who calls Cloud KMS, as IAM names it in a binding.
+    pub fn caller(&self, own: Option<&str>) -> String {
+        match &self.who.impersonates {
             Some(email) => format!("serviceAccount:{email}"),
-            None => self.who.base.member(seen),
-        };
+            None => self.who.base.member(own),
+        }
+    }
+
+    /// Gives the role that wraps and unwraps, on this key alone.
+    pub fn grant_key(&self, own: Option<&str>) -> String {
+        let member = self.caller(own);
         format!(
             "gcloud kms keys add-iam-policy-binding {} --role \
              'roles/cloudkms.cryptoKeyEncrypterDecrypter' --member {}",
@@ -120,7 +128,7 @@ impl Subject {
     }
 
     /// Lets the first identity become the service account.
-    pub fn grant_impersonation(&self, seen: Option<&str>) -> String {
+    pub fn grant_impersonation(&self, own: Option<&str>) -> String {
         let email = self
             .who
             .impersonates
@@ -133,7 +141,7 @@ impl Subject {
         format!(
             "gcloud iam service-accounts add-iam-policy-binding {} --role '{role}' --member {}",
             quoted(email),
-            quoted(&self.who.base.member(seen))
+            quoted(&self.who.base.member(own))
         )
     }
 

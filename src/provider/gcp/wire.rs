@@ -50,6 +50,8 @@ pub struct ApiError {
     pub message: String,
     /// `ErrorInfo.reason`, for instance `IAM_PERMISSION_DENIED`.
     pub reason: Option<String>,
+    /// `ErrorInfo.metadata.permission`, for instance `cloudkms.cryptoKeyVersions.useToEncrypt`.
+    pub permission: Option<String>,
     /// `ErrorInfo.metadata.consumer`: the project that is billed.
     pub consumer: Option<String>,
     /// `PreconditionFailure`: type and subject.
@@ -88,6 +90,7 @@ impl ApiError {
         };
         let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
         let info = of_type("ErrorInfo").next();
+        let metadata = |name: &str| text(info?.get("metadata")?.get(name));
         let violations = of_type("PreconditionFailure")
             .filter_map(|detail| detail.get("violations")?.as_array())
             .flatten()
@@ -95,7 +98,8 @@ impl ApiError {
             .collect();
         Some(Self {
             reason: info.and_then(|info| text(info.get("reason"))),
-            consumer: info.and_then(|info| text(info.get("metadata")?.get("consumer"))),
+            permission: metadata("permission"),
+            consumer: metadata("consumer"),
             violations,
             detailed: !error.details.is_empty(),
             status: error.status,

@@ -6,18 +6,23 @@ use crate::api::Reason;
 use crate::credentials::quoted;
 use crate::provider::Failure;
 use crate::provider::gcp::subject::{Subject, reach};
+use crate::provider::gcp::transport::KMS;
 use crate::provider::gcp::wire::ApiError;
 
-/// The form in which a permission is denied: with `IAM_PERMISSION_DENIED`, or as older answers are,
-/// without any detail. Every other reason of a 403 has a detail of its own.
-pub fn is_denied(error: &ApiError) -> bool {
+/// The form in which a permission of `service` (as `cloudkms.`) is denied: with `IAM_PERMISSION_DENIED`,
+/// or as older answers are, without any detail. Every other reason of a 403 has a detail of its own.
+pub fn is_denied(error: &ApiError, service: &str) -> bool {
     let bare = !error.detailed
         && (error.message.starts_with("Permission '")
             || error
                 .message
                 .starts_with("The caller does not have permission"));
-    error.status == "PERMISSION_DENIED"
-        && (error.reason.as_deref() == Some("IAM_PERMISSION_DENIED") || bare)
+    let named = error.reason.as_deref() == Some("IAM_PERMISSION_DENIED")
+        && error
+            .permission
+            .as_ref()
+            .is_none_or(|permission| permission.starts_with(service));
+    error.status == "PERMISSION_DENIED" && (named || bare)
 }
 
 /// The account that a token is for is disabled or deleted.
@@ -47,12 +52,16 @@ pub fn common(status: u16, error: Option<&ApiError>, host: &str, subject: &Subje
         ),
         (403, _, "SERVICE_DISABLED") => {
             let project = error.consumer.as_deref().and_then(project);
+            let or = if host == KMS {
+                "; or spec.gcp.projectId names another project that is billed"
+            } else {
+                ""
+            };
             Failure::misconfigured(
                 Reason::CredentialRejected,
                 format!(
                     "{host} is not enabled in project {}, which is billed for the calls of {}. That \
-                     project's owner enables it by: gcloud services enable {} --project {}; or \
-                     spec.gcp.projectId names another project that is billed",
+                     project's owner enables it by: gcloud services enable {} --project {}{or}",
                     project.unwrap_or("of that identity"),
                     subject.who.describe(),
                     quoted(host),

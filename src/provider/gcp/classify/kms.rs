@@ -51,7 +51,7 @@ fn refused(
 ) -> Option<Failure> {
     let key = &subject.key.id;
     match (status, error.status.as_str()) {
-        (403, _) if is_denied(error) => Some(Failure::denial(
+        (403, _) if is_denied(error, "cloudkms.") => Some(Failure::denial(
             Reason::AccessDenied,
             format!(
                 "{} may not {} with key {key}, or the key is not there. Check with its owner whether \

@@ -3,12 +3,13 @@
 
 use serde_json::from_slice;
 
+use super::api::{code, common};
 use crate::api::Reason;
 use crate::provider::Failure;
 use crate::provider::answer::Answer;
-use crate::provider::gcp::subject::{Subject, reach};
+use crate::provider::gcp::subject::Subject;
 use crate::provider::gcp::transport::STS;
-use crate::provider::gcp::wire::OauthError;
+use crate::provider::gcp::wire::{ApiError, OauthError};
 
 /// What an answer that is no token means. `issuer` is the one of the token that was shown.
 ///
@@ -19,6 +20,8 @@ use crate::provider::gcp::wire::OauthError;
 pub fn sts(answer: &Answer, subject: &Subject, issuer: &str) -> Failure {
     let error = from_slice::<OauthError>(answer.body()).ok();
     let word = error.as_ref().map(|error| error.error.as_str());
+    // What is in front of it speaks as in front of every API.
+    let api = ApiError::of(answer);
     let refused = matches!(answer.status, 400 | 401 | 403);
     let who = subject.who.base.account().unwrap_or_default();
     let failure = match word {
@@ -57,26 +60,11 @@ pub fn sts(answer: &Answer, subject: &Subject, issuer: &str) -> Failure {
                 subject.provider("describe", "")
             ),
         ),
-        _ if answer.status == 429 => Failure::transient(
-            Reason::Throttled,
-            format!(
-                "{STS} throttles token requests. Check what else exchanges tokens at this provider: {}",
-                subject.provider("describe", "")
-            ),
-        ),
-        _ => Failure::transient(
-            Reason::ProviderError,
-            format!(
-                "{STS} answered a token request with status {} in no known form: nothing is concluded \
-                 from it. Check its health and what stands between, such as a proxy: {}",
-                answer.status,
-                reach(STS)
-            ),
-        ),
+        _ => common(answer.status, api.as_ref(), STS, subject),
     };
     // OAuth's words are small letters and `_`; what a secret looks like is none.
     let plain = |word: &&str| word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
     failure
-        .with_code(word.filter(plain))
+        .with_code(word.filter(plain).or(code(api.as_ref())))
         .with_retry_after(answer.retry_after())
 }

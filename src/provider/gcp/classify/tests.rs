@@ -1,5 +1,6 @@
 //! A denial is only what is listed as one; everything else, however it looks, is not.
 
+mod grants;
 mod properties;
 
 use serde_json::{Value, json};
@@ -345,7 +346,7 @@ fn sts_says_no_with_two_words_only() {
         &of(500, "invalid_target"),
         Kind::Transient,
         Reason::ProviderError,
-        "no known form",
+        "nothing is concluded",
     );
     assert!(!of(400, "invalid_grant").message.contains("hunter2"));
 }
