@@ -3,6 +3,7 @@
 
 mod across;
 mod begin;
+mod bound;
 mod corrupt;
 mod erase;
 mod erased_ids;

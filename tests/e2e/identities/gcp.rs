@@ -2,8 +2,11 @@
 //! customer's provider, which verifies it by this control plane's keys; then, where the spec says so, a
 //! service account is impersonated. Each no is heard where the customer says it.
 
-use anyhow::Result;
-use fakecloud::{CryptoKey, Gcp, Provider};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use fakecloud::gcp::STS_HOST;
+use fakecloud::{CryptoKey, Effect, Fault, Gcp, Provider};
 
 use super::Town;
 use super::account::account;
@@ -11,6 +14,8 @@ use crate::support::SOON;
 
 const KEY: &str = "projects/acme-prod/locations/global/keyRings/tenants/cryptoKeys/acme";
 const CUSTOMER: &str = "tenant-kms@acme-prod.iam.gserviceaccount.com";
+/// proofTTL and interval, a confirmation and the time a status takes to be written and seen.
+const LIMIT: Duration = Duration::from_secs(60 + 5 + 5);
 const USE: &str = "roles/cloudkms.cryptoKeyEncrypterDecrypter";
 
 struct Customer {
@@ -136,4 +141,100 @@ async fn the_exchanged_token_becomes_the_customers_service_account() -> Result<(
         .env
         .wait_condition("acme", "Sealed", "True", Some("AccessDenied"), SOON);
     sealed.await.map(drop)
+}
+
+/// Sealed by a no at the identity services, though the key takes the tokens that they gave before.
+async fn hears(customer: &Customer, code: &str) -> Result<()> {
+    let begun = Instant::now();
+    let env = &customer.town.env;
+    let sealed = env
+        .wait_condition("acme", "Sealed", "True", Some("AccessDenied"), LIMIT + SOON)
+        .await?;
+    let took = begun.elapsed();
+    ensure!(took < LIMIT, "sealed after {took:?}");
+    let error = &sealed["status"]["lastVerifyError"];
+    ensure!(error["code"] == code, "{error}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_no_at_the_identity_services_is_heard_within_proof_ttl() -> Result<()> {
+    let customer = Customer::new("idgcpheard").await?;
+    let Customer { town, gcp, .. } = &customer;
+    let _operator = town.env.operator().await?;
+    let becomes = gcp.service_account(CUSTOMER);
+    gcp.grant(KEY, &becomes.member(), USE)?;
+    let role = "roles/iam.workloadIdentityUser";
+    gcp.grant(&becomes.resource(), &customer.principal, role)?;
+    customer
+        .apply(&format!(", impersonateServiceAccount: {CUSTOMER}"))
+        .await?;
+    town.retried("acme").await?;
+    customer.provider.disable();
+    hears(&customer, "invalid_target").await?;
+    customer.provider.enable();
+    town.retried("acme").await?;
+    gcp.revoke(&becomes.resource(), &customer.principal);
+    hears(&customer, "IAM_PERMISSION_DENIED").await?;
+    gcp.grant(&becomes.resource(), &customer.principal, role)?;
+    town.retried("acme").await?;
+    becomes.disable();
+    hears(&customer, "FAILED_PRECONDITION").await?;
+    becomes.enable();
+    town.retried("acme").await.map(drop)
+}
+
+#[tokio::test]
+async fn what_sts_answers_that_is_no_no() -> Result<()> {
+    let customer = Customer::new("idgcpsts").await?;
+    let Customer { town, gcp, .. } = &customer;
+    let _operator = town.env.operator().await?;
+    gcp.grant(KEY, &customer.principal, USE)?;
+    let status = |status, body: &str| Effect::Status {
+        status,
+        body: body.to_owned(),
+        retry_after: None,
+        headers: Vec::new(),
+    };
+    let fault = |effect| {
+        let fault = Fault::on(STS_HOST, effect).operation("sts-token");
+        town.env.cloud.fault(fault);
+    };
+    fault(Effect::google(503, "UNAVAILABLE"));
+    customer.apply("").await?;
+    for (effect, reason, hint) in [
+        (
+            Effect::google(429, "RESOURCE_EXHAUSTED"),
+            "Throttled",
+            "sts.googleapis.com throttles",
+        ),
+        (
+            Effect::google(503, "UNAVAILABLE"),
+            "ProviderError",
+            "status 503",
+        ),
+        (
+            status(403, "<html>hunter2</html>"),
+            "ProviderError",
+            "not in the form of Google's APIs",
+        ),
+        (
+            status(
+                400,
+                r#"{"error":"invalid_request","error_description":"hunter2"}"#,
+            ),
+            "CredentialRejected",
+            "providers describe 'platform'",
+        ),
+        (Effect::BigBody(70_000), "ProviderError", "over 64 KiB"),
+        (Effect::Hang, "Unreachable", "sts.googleapis.com"),
+    ] {
+        town.env.cloud.clear_faults();
+        fault(effect);
+        let message = town.refused("acme", reason, hint).await?;
+        let told = ["gcloud ", "curl "].iter().any(|one| message.contains(one));
+        ensure!(told && !message.contains("hunter2"), "{message}");
+    }
+    town.env.cloud.clear_faults();
+    town.retried("acme").await.map(drop)
 }

@@ -3,8 +3,8 @@
 use fakecloud::{Effect, KMS_HOST, METADATA_HOST};
 use serde_json::json;
 
-use super::super::{Customer, row, run};
-use super::{KEY, fault, own};
+use super::super::{Customer, row};
+use super::{KEY, fault, own, run};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_travels_is_checked_at_both_ends() {
@@ -184,6 +184,11 @@ async fn the_metadata_server() {
             "no token in the answer",
             ("Transient", UNAVAILABLE, "is not Google's"),
             on(status(200, flavor())),
+        ),
+        row(
+            "throttles",
+            ("Transient", "Throttled", "kubectl get pods"),
+            on(status(429, flavor())),
         ),
         row(
             "an error",
