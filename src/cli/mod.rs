@@ -7,7 +7,7 @@ pub mod explain;
 pub mod keyring;
 pub mod logs;
 mod manifest;
-#[cfg(feature = "azure")]
+#[cfg(any(feature = "azure", feature = "gcp"))]
 pub mod onboard;
 pub mod openapi;
 pub mod operator;
@@ -36,10 +36,10 @@ enum Command {
     /// Prove the key of a TenantKms manifest without a cluster.
     Verify(verify_file::Args),
     /// Print what a customer runs to let the platform use a key, and the manifest to apply.
-    #[cfg(feature = "azure")]
+    #[cfg(any(feature = "azure", feature = "gcp"))]
     Onboard {
         #[command(subcommand)]
-        command: OnboardCommand,
+        command: onboard::Command,
     },
     /// Back up, restore and hand over tenants' master keys, wrapped as they are.
     Keyring {
@@ -55,13 +55,6 @@ enum Command {
     },
 }
 
-#[cfg(feature = "azure")]
-#[derive(Debug, Subcommand)]
-enum OnboardCommand {
-    /// A key in Azure Key Vault or Managed HSM.
-    Azure(onboard::Args),
-}
-
 #[derive(Debug, Subcommand)]
 enum ConfigCommand {
     /// Check a configuration file.
@@ -74,10 +67,8 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Crd => crd::run(),
         Command::Openapi => openapi::run(),
         Command::Verify(args) => verify_file::run(args).await,
-        #[cfg(feature = "azure")]
-        Command::Onboard {
-            command: OnboardCommand::Azure(args),
-        } => onboard::run(&args),
+        #[cfg(any(feature = "azure", feature = "gcp"))]
+        Command::Onboard { command } => onboard::run(&command),
         Command::Keyring { command } => keyring::run(command).await,
         Command::Explain(args) => explain::run(args),
         Command::Config {

@@ -1,62 +1,28 @@
-//! `tenant-kms onboard azure`: the exact commands that a customer runs to let the platform use a
-//! key, and the manifest that the platform applies. It calls nobody, and neither asks for nor
-//! prints a secret; every value is checked before it is put into a command.
+//! `tenant-kms onboard`: the exact commands that a customer runs to let the platform use a key, and the
+//! manifest that the platform applies. It calls nobody, and neither asks for nor prints a secret; every
+//! value is checked before it is put into a command.
 
+#[cfg(feature = "azure")]
 mod azure;
-mod manifest;
+#[cfg(feature = "gcp")]
+mod gcp;
 
 use std::process::ExitCode;
 
-use crate::policy::is_variable_name;
+use serde_json::{Value, json};
+
+use crate::credentials::quoted;
 use crate::policy::pattern::is_dns_name;
 use crate::provider::TenantId;
-use crate::provider::azure::is_guid;
-use crate::provider::azure::keyref::KeyRef;
 
-/// Print the customer's commands and the platform's manifest for a key in Azure
-#[derive(Clone, Debug, clap::Args)]
-pub struct Args {
-    /// The key's address: `https://VAULT.vault.azure.net/keys/NAME`, with /VERSION to pin one
-    #[arg(long, value_name = "URL")]
-    key: String,
-    /// How the platform proves who it is
-    #[arg(long, value_enum, default_value_t = Identity::Workload)]
-    identity: Identity,
-    /// The customer's directory, for an application there; without it the operator's own identity
-    /// is used
-    #[arg(long, value_name = "GUID")]
-    tenant_id: Option<String>,
-    /// The application, or without --tenant-id the operator's own identity: its client id
-    #[arg(long, value_name = "GUID")]
-    client_id: String,
-    /// Whose tokens the application shall trust: the operator's `ServiceAccount`, or one in the
-    /// tenant's namespace, which then is the tenant's own
-    #[arg(long, value_name = "NS/NAME")]
-    service_account: Option<String>,
-    /// The cluster's OIDC issuer: az aks show --query oidcIssuerProfile.issuerUrl
-    #[arg(long, value_name = "URL")]
-    issuer: Option<String>,
-    /// The variable that a client secret is read from
-    #[arg(long, value_name = "NAME", default_value = "AZURE_KC_CLIENT_SECRET")]
-    secret_variable: String,
-    /// A Secret of the tenant's namespace that a client secret is read from, instead of a variable
-    #[arg(long, value_name = "NAME", conflicts_with = "secret_variable")]
-    secret: Option<String>,
-    /// The tenant's namespace and name; the name is the vault's when absent
-    #[arg(long, value_name = "NS/NAME")]
-    tenant: Option<String>,
-    #[arg(short, long, value_enum, default_value_t = Output::All)]
-    output: Output,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Identity {
-    /// The token of a Kubernetes `ServiceAccount`, exchanged
-    Workload,
-    /// A user-assigned managed identity of the nodes; reaches its own directory only
-    Managed,
-    /// An application's client secret
-    Secret,
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// A key in Azure Key Vault or Managed HSM.
+    #[cfg(feature = "azure")]
+    Azure(azure::Args),
+    /// A key in Google Cloud KMS.
+    #[cfg(feature = "gcp")]
+    Gcp(gcp::Args),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -69,49 +35,28 @@ enum Output {
     Manifest,
 }
 
-/// Everything checked.
-#[derive(Debug)]
-struct Plan {
-    key: KeyRef,
-    /// As it was given: the manifest shows the customer's own spelling.
-    key_url: String,
+/// Everything there is to print.
+struct Script {
+    /// What the customer runs.
+    customer: String,
+    /// What the platform does before it applies the manifest.
+    first: String,
+    manifest: String,
     tenant: TenantId,
-    client: String,
-    who: Who,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Who {
-    /// The platform's own identity, which the customer only grants.
-    Own { managed: bool },
-    /// An application in the customer's directory with a client secret.
-    Secret {
-        directory: String,
-        place: SecretPlace,
-    },
-    /// An application that trusts this cluster.
-    Federated {
-        directory: String,
-        issuer: String,
-        subject: String,
-        /// Of the tenant's own `ServiceAccount`; `None` is the operator's.
-        lent: Option<String>,
-    },
-}
-
-/// Where the operator finds the client secret.
-#[derive(Debug, PartialEq, Eq)]
-enum SecretPlace {
-    Variable(String),
-    /// A Secret of the tenant's namespace, which lends it.
-    Lent(String),
+    output: Output,
 }
 
 /// Exit code 2: an argument is wrong, and nothing was printed.
-pub fn run(args: &Args) -> ExitCode {
-    match text(args) {
-        Ok(text) => {
-            print!("{text}");
+pub fn run(command: &Command) -> ExitCode {
+    let script = match command {
+        #[cfg(feature = "azure")]
+        Command::Azure(args) => azure::script(args),
+        #[cfg(feature = "gcp")]
+        Command::Gcp(args) => gcp::script(args),
+    };
+    match script {
+        Ok(script) => {
+            print!("{}", script.text());
             ExitCode::SUCCESS
         }
         Err(problem) => {
@@ -121,149 +66,92 @@ pub fn run(args: &Args) -> ExitCode {
     }
 }
 
-fn text(args: &Args) -> Result<String, String> {
-    let plan = plan(args)?;
-    let manifest = || manifest::yaml(&plan).map_err(|error| format!("no manifest: {error}"));
-    Ok(match args.output {
-        Output::Commands => azure::customer(&plan),
-        Output::Manifest => manifest()?,
-        Output::All => azure::customer(&plan) + "\n" + &azure::platform(&plan, &manifest()?),
-    })
-}
-
-fn plan(args: &Args) -> Result<Plan, String> {
-    let key = KeyRef::parse(&args.key, &[], None).map_err(|failure| {
-        let message = failure.message.replace("spec.kmsKeyRef", "--key");
-        format!("{}: {message}", failure.reason.name())
-    })?;
-    let client = guid("--client-id", &args.client_id)?;
-    let directory = args.tenant_id.as_deref();
-    let directory = directory.map(|id| guid("--tenant-id", id)).transpose()?;
-    let tenant = match &args.tenant {
-        Some(text) => tenant(text)?,
-        None => TenantId::new("tenants", key.host.split('.').next().unwrap_or_default()),
-    };
-    let trust = args.service_account.is_some() || args.issuer.is_some();
-    let who = match (args.identity, directory) {
-        (Identity::Managed, Some(_)) => {
-            return Err(
-                "--identity managed goes without --tenant-id: a managed identity reaches only \
-                 vaults of its own directory. For another one use --identity workload"
-                    .to_owned(),
-            );
+impl Script {
+    fn text(self) -> String {
+        match self.output {
+            Output::Commands => self.customer,
+            Output::Manifest => self.manifest,
+            Output::All => format!(
+                "{}\n# The platform runs this.\n{}kubectl apply -f - <<'MANIFEST'\n{}MANIFEST\n\
+                 kubectl wait tkms/{} --namespace {} --for=condition=Ready --timeout=120s\n",
+                self.customer,
+                self.first,
+                self.manifest,
+                quoted(&self.tenant.name),
+                quoted(&self.tenant.namespace),
+            ),
         }
-        (Identity::Secret, None) => {
-            return Err(
-                "--identity secret needs --tenant-id, the directory of the application: az \
-                 account show --query tenantId --output tsv"
-                    .to_owned(),
-            );
-        }
-        (Identity::Managed | Identity::Secret, _) | (Identity::Workload, None) if trust => {
-            return Err(
-                "--service-account and --issuer make an application trust this cluster: they go \
-                 with --identity workload and --tenant-id"
-                    .to_owned(),
-            );
-        }
-        (identity, _) if identity != Identity::Secret && args.secret.is_some() => {
-            return Err(
-                "--secret names a client secret's place: it goes with --identity \
-                        secret"
-                    .to_owned(),
-            );
-        }
-        (Identity::Managed, None) => Who::Own { managed: true },
-        (Identity::Workload, None) => Who::Own { managed: false },
-        (Identity::Secret, Some(directory)) => Who::Secret {
-            directory,
-            place: secret_place(args)?,
-        },
-        (Identity::Workload, Some(directory)) => federated(args, directory, &tenant)?,
-    };
-    Ok(Plan {
-        key,
-        key_url: args.key.clone(),
-        tenant,
-        client,
-        who,
-    })
-}
-
-fn secret_place(args: &Args) -> Result<SecretPlace, String> {
-    const HIDDEN: &str = "It is not repeated here, because it may be a secret";
-    match &args.secret {
-        Some(name) if is_dns_name(name) => Ok(SecretPlace::Lent(name.clone())),
-        Some(_) => Err(format!(
-            "--secret is not the NAME of a Secret of the tenant's namespace. {HIDDEN}"
-        )),
-        None if is_variable_name(&args.secret_variable) => {
-            Ok(SecretPlace::Variable(args.secret_variable.clone()))
-        }
-        None => Err(format!(
-            "--secret-variable is not the NAME of a variable. {HIDDEN}"
-        )),
     }
 }
 
-fn federated(args: &Args, directory: String, tenant: &TenantId) -> Result<Who, String> {
-    let (Some(account), Some(issuer)) = (&args.service_account, &args.issuer) else {
-        return Err(
-            "--identity workload with --tenant-id needs --service-account NS/NAME and --issuer \
-             URL: az aks show --resource-group '<group>' --name '<cluster>' --query \
-             oidcIssuerProfile.issuerUrl --output tsv"
-                .to_owned(),
-        );
-    };
-    let account = account.split_once('/').filter(|(namespace, name)| {
+/// What the platform's policy has to say; `cloud` is a line of `operatorIdentity` besides.
+fn granted(tenant: &TenantId, key: &str, cloud: Option<&str>) -> String {
+    let cloud = cloud.map_or_else(String::new, |line| format!("#     {line}\n"));
+    format!(
+        "# In the configuration of the operator first, which is the value config of the chart:\n\
+         #   operatorIdentity:\n{cloud}#     allow:\n#       - {{ tenants: [{tenant}], keys: \
+         ['{key}'] }}\n"
+    )
+}
+
+/// The right to use what the tenant's namespace lends.
+fn right(tenant: &TenantId, entry: &str) -> String {
+    format!(
+        "# In the values of the chart first, the right to use what this namespace lends, one entry \
+         for each namespace:\n#   tenantCredentials:\n#     - {{ namespace: {}, {entry} }}\n",
+        tenant.namespace
+    )
+}
+
+/// A `TenantKms`, and before it the `ServiceAccount` that is lent to it.
+fn manifest(tenant: &TenantId, lent: Option<&str>, spec: &Value) -> Result<String, String> {
+    let mut documents = Vec::new();
+    if let Some(name) = lent {
+        documents.push(json!({
+            "apiVersion": "v1", "kind": "ServiceAccount",
+            "metadata": {
+                "name": name, "namespace": tenant.namespace,
+                "labels": { "tenantkms.dev/tenant": tenant.name },
+            },
+        }));
+    }
+    documents.push(json!({
+        "apiVersion": "tenantkms.dev/v1alpha1", "kind": "TenantKms",
+        "metadata": { "name": tenant.name, "namespace": tenant.namespace },
+        "spec": spec,
+    }));
+    let documents: Result<Vec<_>, _> = documents.iter().map(serde_yaml_ng::to_string).collect();
+    let documents = documents.map_err(|error| format!("no manifest: {error}"))?;
+    Ok(documents.join("---\n"))
+}
+
+fn tenant(text: &str) -> Result<TenantId, String> {
+    let tenant = TenantId::parse(text).filter(|tenant| tenant.name.len() <= 63);
+    tenant.ok_or_else(|| "--tenant is written NAMESPACE/NAME, NAME at most 63".to_owned())
+}
+
+/// Namespace and name of a `ServiceAccount`.
+fn account(text: &str) -> Result<(String, String), String> {
+    let account = text.split_once('/').filter(|(namespace, name)| {
         is_dns_name(namespace) && !namespace.contains('.') && is_dns_name(name)
     });
     let (namespace, name) =
         account.ok_or("--service-account is written NAMESPACE/NAME, as in the cluster")?;
-    if !is_issuer(issuer) {
-        return Err(
-            "--issuer is not the address of an issuer: https, a host, no user, query or fragment. \
-             It must be exactly what the tokens say, a last slash included: kubectl get --raw \
-             /.well-known/openid-configuration"
-                .to_owned(),
-        );
-    }
-    Ok(Who::Federated {
-        directory,
-        issuer: issuer.clone(),
-        subject: format!("system:serviceaccount:{namespace}:{name}"),
-        lent: (namespace == tenant.namespace).then(|| name.to_owned()),
-    })
+    Ok((namespace.to_owned(), name.to_owned()))
 }
 
-fn guid(option: &str, text: &str) -> Result<String, String> {
-    if is_guid(text) {
-        Ok(text.to_ascii_lowercase())
-    } else {
-        Err(format!(
-            "{option} is not a GUID, as in aaaabbbb-cccc-dddd-eeee-ffff00001111"
-        ))
-    }
-}
-
-fn tenant(text: &str) -> Result<TenantId, String> {
-    let parts = text.split_once('/').filter(|(namespace, name)| {
-        is_dns_name(namespace) && !namespace.contains('.') && is_dns_name(name) && name.len() <= 63
-    });
-    let (namespace, name) = parts.ok_or("--tenant is written NAMESPACE/NAME, NAME at most 63")?;
-    Ok(TenantId::new(namespace, name))
-}
-
-/// learn.microsoft.com, "Workload identity federation": the issuer is compared as it is written,
-/// at most 600 characters.
-fn is_issuer(text: &str) -> bool {
+/// A cloud compares the issuer as it is written; Entra takes at most 600 characters
+/// (learn.microsoft.com, "Workload identity federation").
+fn issuer(text: &str) -> Result<String, String> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~/:".contains(&b);
-    text.starts_with("https://")
+    let sound = text.starts_with("https://")
         && text.len() <= 600
         && text.bytes().all(plain)
-        && url::Url::parse(text).is_ok_and(|url| url.host_str().is_some())
+        && url::Url::parse(text).is_ok_and(|url| url.host_str().is_some());
+    sound.then(|| text.to_owned()).ok_or_else(|| {
+        "--issuer is not the address of an issuer: https, a host, no user, query or fragment. It \
+         must be exactly what the tokens say, a last slash included: kubectl get --raw \
+         /.well-known/openid-configuration"
+            .to_owned()
+    })
 }
-
-#[cfg(test)]
-#[path = "onboard/tests.rs"]
-mod tests;

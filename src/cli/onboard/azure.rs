@@ -1,158 +1,212 @@
-//! The commands, for `az` and `kubectl`. Every argument that is not a word of ours is
-//! single-quoted, and no comment has a quote: pasted into zsh, it would open one.
+//! `tenant-kms onboard azure`: from arguments to a checked plan, for each identity.
 
-use serde_json::json;
+mod commands;
+mod manifest;
 
-use super::manifest::SECRET_KEY;
-use super::{Plan, SecretPlace, Who};
-use crate::provider::azure::quoted;
+use super::{Output, Script, account, issuer, tenant};
+use crate::policy::is_variable_name;
+use crate::policy::pattern::is_dns_name;
+use crate::provider::TenantId;
+use crate::provider::azure::is_guid;
+use crate::provider::azure::keyref::KeyRef;
 
-const AUDIENCE: &str = "api://AzureADTokenExchange";
+/// Print the customer's commands and the platform's manifest for a key in Azure
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// The key's address: `https://VAULT.vault.azure.net/keys/NAME`, with /VERSION to pin one
+    #[arg(long, value_name = "URL")]
+    key: String,
+    /// How the platform proves who it is
+    #[arg(long, value_enum, default_value_t = Identity::Workload)]
+    identity: Identity,
+    /// The customer's directory, for an application there; without it the operator's own identity
+    /// is used
+    #[arg(long, value_name = "GUID")]
+    tenant_id: Option<String>,
+    /// The application, or without --tenant-id the operator's own identity: its client id
+    #[arg(long, value_name = "GUID")]
+    client_id: String,
+    /// Whose tokens the application shall trust: the operator's `ServiceAccount`, or one in the
+    /// tenant's namespace, which then is the tenant's own
+    #[arg(long, value_name = "NS/NAME")]
+    service_account: Option<String>,
+    /// The cluster's OIDC issuer: az aks show --query oidcIssuerProfile.issuerUrl
+    #[arg(long, value_name = "URL")]
+    issuer: Option<String>,
+    /// The variable that a client secret is read from
+    #[arg(long, value_name = "NAME", default_value = "AZURE_KC_CLIENT_SECRET")]
+    secret_variable: String,
+    /// A Secret of the tenant's namespace that a client secret is read from, instead of a variable
+    #[arg(long, value_name = "NAME", conflicts_with = "secret_variable")]
+    secret: Option<String>,
+    /// The tenant's namespace and name; the name is the vault's when absent
+    #[arg(long, value_name = "NS/NAME")]
+    tenant: Option<String>,
+    #[arg(short, long, value_enum, default_value_t = Output::All)]
+    output: Output,
+}
 
-/// What the customer runs, signed in at its own directory.
-pub fn customer(plan: &Plan) -> String {
-    let mut text = String::from("# The customer runs this.\n");
-    let mut add = |comment: &str, command: &str| {
-        text.extend(["# ", comment, "\n", command, "\n"]);
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Identity {
+    /// The token of a Kubernetes `ServiceAccount`, exchanged
+    Workload,
+    /// A user-assigned managed identity of the nodes; reaches its own directory only
+    Managed,
+    /// An application's client secret
+    Secret,
+}
+
+/// Everything checked.
+#[derive(Debug)]
+struct Plan {
+    key: KeyRef,
+    /// As it was given: the manifest shows the customer's own spelling.
+    key_url: String,
+    tenant: TenantId,
+    client: String,
+    who: Who,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Who {
+    /// The platform's own identity, which the customer only grants.
+    Own { managed: bool },
+    /// An application in the customer's directory with a client secret.
+    Secret {
+        directory: String,
+        place: SecretPlace,
+    },
+    /// An application that trusts this cluster.
+    Federated {
+        directory: String,
+        issuer: String,
+        subject: String,
+        /// Of the tenant's own `ServiceAccount`; `None` is the operator's.
+        lent: Option<String>,
+    },
+}
+
+/// Where the operator finds the client secret.
+#[derive(Debug, PartialEq, Eq)]
+enum SecretPlace {
+    Variable(String),
+    /// A Secret of the tenant's namespace, which lends it.
+    Lent(String),
+}
+
+pub fn script(args: &Args) -> Result<Script, String> {
+    let plan = plan(args)?;
+    Ok(Script {
+        customer: commands::customer(&plan),
+        first: commands::platform(&plan),
+        manifest: manifest::yaml(&plan)?,
+        tenant: plan.tenant,
+        output: args.output,
+    })
+}
+
+fn plan(args: &Args) -> Result<Plan, String> {
+    let key = KeyRef::parse(&args.key, &[], None).map_err(|failure| {
+        let message = failure.message.replace("spec.kmsKeyRef", "--key");
+        format!("{}: {message}", failure.reason.name())
+    })?;
+    let client = guid("--client-id", &args.client_id)?;
+    let directory = args.tenant_id.as_deref();
+    let directory = directory.map(|id| guid("--tenant-id", id)).transpose()?;
+    let tenant = match &args.tenant {
+        Some(text) => tenant(text)?,
+        None => TenantId::new("tenants", key.host.split('.').next().unwrap_or_default()),
     };
-    let client = quoted(&plan.client);
-    if let Who::Secret { directory, .. } | Who::Federated { directory, .. } = &plan.who {
-        let login = format!("az login --tenant {}", quoted(directory));
-        add("Sign in at the directory of the vault.", &login);
-        add(
-            "The service principal of the application in this directory, which for an application \
-             of another directory is the consent.",
-            &format!("az ad sp show --id {client} --output none || az ad sp create --id {client}"),
-        );
-    }
-    match &plan.who {
-        Who::Federated {
-            issuer, subject, ..
-        } => {
-            // Entra takes letters, digits, - and _ there.
-            let name = format!("tenant-kms-{}", plan.tenant.name.replace('.', "-"));
-            let parameters = json!({
-                "name": name, "issuer": issuer, "subject": subject, "audiences": [AUDIENCE],
-            });
-            add(
-                "The application trusts this ServiceAccount in the cluster of the platform. Left out \
-                 when the application belongs to the platform.",
-                &format!(
-                    "az ad app federated-credential create --id {client} --parameters {}",
-                    quoted(&parameters.to_string())
-                ),
+    let trust = args.service_account.is_some() || args.issuer.is_some();
+    let who = match (args.identity, directory) {
+        (Identity::Managed, Some(_)) => {
+            return Err(
+                "--identity managed goes without --tenant-id: a managed identity reaches only \
+                 vaults of its own directory. For another one use --identity workload"
+                    .to_owned(),
             );
         }
-        Who::Secret { .. } => add(
-            "A client secret, into a file that only you can read. Hand it over through a vault, \
-             not by mail.",
-            &format!(
-                "(umask 077; az ad app credential reset --id {client} --append --display-name \
-                 'tenant-kms' --years 1 --query password --output tsv > client-secret.txt)"
-            ),
-        ),
-        Who::Own { .. } => {}
-    }
-    grant(plan, &client, &mut add);
-    text
-}
-
-fn grant(plan: &Plan, client: &str, add: &mut impl FnMut(&str, &str)) {
-    let vault = quoted(plan.key.vault());
-    if plan.key.endpoint.hsm {
-        let scope = quoted(&format!("/keys/{}", plan.key.name));
-        add(
-            "The right to wrap and unwrap with this key, and to read its attributes.",
-            &format!(
-                "az keyvault role assignment create --hsm-name {vault} --role 'Managed HSM Crypto \
-                 Service Encryption User' --assignee {client} --scope {scope}"
-            ),
-        );
-        return;
-    }
-    add(
-        "The right to wrap and unwrap with this key, and to read its attributes: by role, or by \
-         access policy where the vault still uses those.",
-        &format!(
-            "if [ \"$(az keyvault show --name {vault} --query properties.enableRbacAuthorization \
-             --output tsv)\" = true ]; then\n  az role assignment create --role 'Key Vault Crypto \
-             Service Encryption User' --assignee {client} --scope \"$(az keyvault show --name \
-             {vault} --query id --output tsv)\"{key}\nelse\n  az keyvault set-policy --name \
-             {vault} --spn {client} --key-permissions get wrapKey unwrapKey\nfi",
-            key = quoted(&format!("/keys/{}", plan.key.name)),
-        ),
-    );
-}
-
-/// What the platform adds to its policy, and runs.
-pub fn platform(plan: &Plan, manifest: &str) -> String {
-    let (name, namespace) = (quoted(&plan.tenant.name), quoted(&plan.tenant.namespace));
-    format!(
-        "# The platform runs this.\n{}{}kubectl apply -f - <<'MANIFEST'\n{manifest}MANIFEST\n\
-         kubectl wait tkms/{name} --namespace {namespace} --for=condition=Ready --timeout=120s\n",
-        allow(plan).unwrap_or_default(),
-        lend(plan).unwrap_or_default(),
-    )
-}
-
-/// What the platform's policy has to say.
-fn allow(plan: &Plan) -> Option<String> {
-    let tenant = &plan.tenant;
-    let identity = match &plan.who {
-        Who::Own { managed: true } => "managedIdentity",
-        // Another's application by the operator's own token: a grant without any *.
-        Who::Own { managed: false } | Who::Federated { lent: None, .. } => "workloadIdentity",
-        Who::Secret {
-            place: SecretPlace::Variable(variable),
-            ..
-        } => {
-            let secret = format!("{}-azure", tenant.name);
-            return Some(format!(
-                "# In the values of the chart first. The Secret belongs into the namespace of the \
-                 release:\n#   clientSecrets:\n#     - {{ name: {variable}, secretName: {secret}, \
-                 key: {SECRET_KEY}, tenants: [{tenant}] }}\nkubectl create secret generic {} \
-                 --namespace 'tenant-kms-system' --from-file='{SECRET_KEY}=client-secret.txt'\n",
-                quoted(&secret)
-            ));
+        (Identity::Secret, None) => {
+            return Err(
+                "--identity secret needs --tenant-id, the directory of the application: az \
+                 account show --query tenantId --output tsv"
+                    .to_owned(),
+            );
         }
-        Who::Secret { .. } | Who::Federated { .. } => return None,
+        (Identity::Managed | Identity::Secret, _) | (Identity::Workload, None) if trust => {
+            return Err(
+                "--service-account and --issuer make an application trust this cluster: they go \
+                 with --identity workload and --tenant-id"
+                    .to_owned(),
+            );
+        }
+        (identity, _) if identity != Identity::Secret && args.secret.is_some() => {
+            return Err(
+                "--secret names a client secret's place: it goes with --identity \
+                        secret"
+                    .to_owned(),
+            );
+        }
+        (Identity::Managed, None) => Who::Own { managed: true },
+        (Identity::Workload, None) => Who::Own { managed: false },
+        (Identity::Secret, Some(directory)) => Who::Secret {
+            directory,
+            place: secret_place(args)?,
+        },
+        (Identity::Workload, Some(directory)) => federated(args, directory, &tenant)?,
     };
-    Some(format!(
-        "# In the configuration of the operator first, which is the value config of the chart:\n\
-         #   operatorIdentity:\n#     azure: {identity}\n#     allow:\n#       - {{ tenants: \
-         [{tenant}], keys: ['{}'] }}\n",
-        plan.key.id
-    ))
+    Ok(Plan {
+        key,
+        key_url: args.key.clone(),
+        tenant,
+        client,
+        who,
+    })
 }
 
-/// What the tenant's namespace lends to the operator, and the right to use it.
-fn lend(plan: &Plan) -> Option<String> {
-    let namespace = &plan.tenant.namespace;
-    let right = |entry: String| {
-        format!(
-            "# In the values of the chart first, the right to use what this namespace lends, one \
-             entry for each namespace:\n#   tenantCredentials:\n#     - {{ namespace: {namespace}, \
-             {entry} }}\n"
-        )
-    };
-    match &plan.who {
-        Who::Secret {
-            place: SecretPlace::Lent(secret),
-            ..
-        } => Some(format!(
-            "{}# The client secret of the customer, from a file, lent to this tenant by its label.\n\
-             kubectl create secret generic {secret} --namespace {place} \
-             --from-file='{SECRET_KEY}=client-secret.txt'\n\
-             kubectl label secret {secret} --namespace {place} {label}\n",
-            right(format!("secrets: [{secret}]")),
-            secret = quoted(secret),
-            place = quoted(namespace),
-            label = quoted(&format!("tenantkms.dev/tenant={}", plan.tenant.name)),
+fn secret_place(args: &Args) -> Result<SecretPlace, String> {
+    const HIDDEN: &str = "It is not repeated here, because it may be a secret";
+    match &args.secret {
+        Some(name) if is_dns_name(name) => Ok(SecretPlace::Lent(name.clone())),
+        Some(_) => Err(format!(
+            "--secret is not the NAME of a Secret of the tenant's namespace. {HIDDEN}"
         )),
-        Who::Federated {
-            lent: Some(account),
-            ..
-        } => Some(right(format!("serviceAccounts: [{account}]"))),
-        _ => None,
+        None if is_variable_name(&args.secret_variable) => {
+            Ok(SecretPlace::Variable(args.secret_variable.clone()))
+        }
+        None => Err(format!(
+            "--secret-variable is not the NAME of a variable. {HIDDEN}"
+        )),
     }
 }
+
+fn federated(args: &Args, directory: String, tenant: &TenantId) -> Result<Who, String> {
+    let (Some(service_account), Some(url)) = (&args.service_account, &args.issuer) else {
+        return Err(
+            "--identity workload with --tenant-id needs --service-account NS/NAME and --issuer \
+             URL: az aks show --resource-group '<group>' --name '<cluster>' --query \
+             oidcIssuerProfile.issuerUrl --output tsv"
+                .to_owned(),
+        );
+    };
+    let (namespace, name) = account(service_account)?;
+    Ok(Who::Federated {
+        directory,
+        issuer: issuer(url)?,
+        subject: format!("system:serviceaccount:{namespace}:{name}"),
+        lent: (namespace == tenant.namespace).then_some(name),
+    })
+}
+
+fn guid(option: &str, text: &str) -> Result<String, String> {
+    if is_guid(text) {
+        Ok(text.to_ascii_lowercase())
+    } else {
+        Err(format!(
+            "{option} is not a GUID, as in aaaabbbb-cccc-dddd-eeee-ffff00001111"
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests;

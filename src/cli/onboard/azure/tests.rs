@@ -15,7 +15,7 @@ const DIRECTORY: &str = "aaaabbbb-cccc-dddd-eeee-ffff00001111";
 fn onboard(key: &str, client: &str, more: &[&str]) -> Result<String, String> {
     let first = ["onboard", "--key", key, "--client-id", client];
     let line = Line::try_parse_from(first.iter().chain(more)).map_err(|e| e.to_string())?;
-    text(&line.args)
+    script(&line.args).map(Script::text)
 }
 
 /// A comment that zsh, into which it is pasted, takes for more.

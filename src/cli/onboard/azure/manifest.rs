@@ -6,33 +6,18 @@ use super::{Plan, SecretPlace, Who};
 use crate::api::{
     AzureSpec, ClientSecret, ManagedIdentity, ProviderKind, SecretRef, TenantKmsSpec,
 };
+use crate::cli::onboard::manifest;
 
 /// Under which a lent Secret holds the client secret.
 pub const SECRET_KEY: &str = "client-secret";
 
 /// A `TenantKms`, and before it the `ServiceAccount` that is the tenant's own.
-pub fn yaml(plan: &Plan) -> Result<String, serde_yaml_ng::Error> {
-    let tenant = &plan.tenant;
-    let mut documents = Vec::new();
-    if let Who::Federated {
-        lent: Some(name), ..
-    } = &plan.who
-    {
-        documents.push(json!({
-            "apiVersion": "v1", "kind": "ServiceAccount",
-            "metadata": {
-                "name": name, "namespace": tenant.namespace,
-                "labels": { "tenantkms.dev/tenant": tenant.name },
-            },
-        }));
-    }
-    documents.push(json!({
-        "apiVersion": "tenantkms.dev/v1alpha1", "kind": "TenantKms",
-        "metadata": { "name": tenant.name, "namespace": tenant.namespace },
-        "spec": spec(plan),
-    }));
-    let documents: Result<Vec<_>, _> = documents.iter().map(serde_yaml_ng::to_string).collect();
-    Ok(documents?.join("---\n"))
+pub fn yaml(plan: &Plan) -> Result<String, String> {
+    let lent = match &plan.who {
+        Who::Federated { lent, .. } => lent.as_deref(),
+        _ => None,
+    };
+    manifest(&plan.tenant, lent, &spec(plan))
 }
 
 fn spec(plan: &Plan) -> Value {
