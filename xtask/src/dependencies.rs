@@ -28,6 +28,9 @@ pub fn check() -> Result<()> {
     let Some(tree) = tools::said(&cargo, &args) else {
         bail!("`cargo tree` failed");
     };
+    if !tree.lines().any(|line| line.starts_with("rustls v")) {
+        bail!("`cargo tree` does not show what is built");
+    }
     let found: Vec<&str> = tree.lines().filter(|line| unwanted(line)).collect();
     if let Some(first) = found.first() {
         let package = first.replacen(" v", "@", 1);
