@@ -1,5 +1,6 @@
 //! The agent API: what workloads get while the customer agrees, on every replica, and nothing else.
 
+mod bounds;
 mod client;
 mod data;
 mod errors;
@@ -7,6 +8,7 @@ mod programs;
 mod replicas;
 mod sessions;
 mod unread;
+mod wire;
 
 use std::time::Duration;
 

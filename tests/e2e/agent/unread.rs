@@ -1,50 +1,23 @@
 //! Callers that do not read their answers: they take the room of their bodies, for a while, and no more.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use futures::future::try_join_all;
-use rustls::crypto::aws_lc_rs::default_provider;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
 use super::Scene;
+use super::wire::{LOOPBACK, connect};
 use crate::seen::eventually;
 
 /// Their bodies are all that may be worked on at once for one `ServiceAccount`.
 const CALLERS: usize = 5;
 /// Requests on one connection.
 const PIPELINED: usize = 16;
-
-async fn connect(scene: &Scene) -> Result<TlsStream<TcpStream>> {
-    let mut roots = RootCertStore::empty();
-    for root in CertificateDer::pem_slice_iter(scene.world.env.ca().await?.as_bytes()) {
-        roots.add(root?)?;
-    }
-    let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let socket = TcpSocket::new_v4()?;
-    // The system itself does not take the answer in the caller's place.
-    socket.set_recv_buffer_size(4096)?;
-    let address = scene.agent.url.trim_start_matches("https://");
-    let stream = socket.connect(address.parse()?).await?;
-    let name = ServerName::try_from("127.0.0.1")?;
-    Ok(TlsConnector::from(Arc::new(config))
-        .connect(name, stream)
-        .await?)
-}
 
 #[tokio::test]
 async fn an_answer_that_nobody_reads_takes_room_and_not_for_long() -> Result<()> {
@@ -68,7 +41,7 @@ async fn an_answer_that_nobody_reads_takes_room_and_not_for_long() -> Result<()>
     // What the system takes in the caller's place is an answer or two.
     let requests = request.repeat(PIPELINED);
     let mut silent = JoinSet::new();
-    for mut stream in try_join_all((0..CALLERS).map(|_| connect(scene))).await? {
+    for mut stream in try_join_all((0..CALLERS).map(|_| connect(scene, LOOPBACK))).await? {
         let requests = requests.clone();
         silent.spawn(async move {
             // They are not read any more once an answer is stuck; the connection is ended then.
