@@ -76,7 +76,7 @@ pub fn script(args: &Args) -> Result<Script, String> {
     let lent = lent(args, &tenant)?;
     let spec = spec(args, lent.as_deref())?;
     let plan = Plan {
-        subject: subject(&tenant, &spec).map_err(|failure| failure.message)?,
+        subject: subject(&tenant, &spec).map_err(|failure| failure.into_details().message)?,
         operator: args.operator.as_deref().map(operator).transpose()?,
         issuer: args.issuer.as_deref().map(issuer).transpose()?,
     };

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 
-use crate::aws::access::KeyStatement;
-use crate::aws::region::{account, host, partition_of};
+use crate::aws::access::{KeyStatement, root};
+use crate::aws::region::{host, partition_of};
 use crate::crypto::{random, uuid};
 use crate::world::World;
 
@@ -174,14 +174,8 @@ impl Key {
             backing: vec![Backing::new()],
         };
         world.aws().keys.insert(arn.to_owned(), state);
-        key.grant(&key.root());
+        key.grant(&root(arn));
         key
-    }
-
-    /// Its account, as policies name it.
-    fn root(&self) -> String {
-        let partition = self.arn.split(':').nth(1).unwrap_or_default();
-        format!("arn:{partition}:iam::{}:root", account(&self.arn))
     }
 
     pub fn arn(&self) -> &str {
@@ -221,7 +215,7 @@ impl Key {
 
     /// The account's own policies no longer decide: only those named in the key's policy may use it.
     pub fn revoke_account(&self) {
-        self.revoke(&self.root());
+        self.revoke(&root(&self.arn));
     }
 
     pub fn set_status(&self, status: Status) {
