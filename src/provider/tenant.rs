@@ -6,6 +6,7 @@ use std::fmt;
 use aws_lc_rs::digest::{SHA256, digest};
 
 use crate::policy::pattern::is_dns_name;
+use crate::random::encode_hex;
 
 /// `namespace/name` of one `TenantKms`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -62,11 +63,7 @@ impl Anchor {
 /// for as long as it lives, and telling nothing of it.
 pub fn external_id(tenant_uid: &str) -> String {
     let digest = digest(&SHA256, format!("external id\n{tenant_uid}").as_bytes());
-    let hex: String = digest.as_ref()[..16]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    format!("tkms-{hex}")
+    format!("tkms-{}", encode_hex(&digest.as_ref()[..16]))
 }
 
 #[cfg(test)]

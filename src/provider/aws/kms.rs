@@ -25,7 +25,7 @@ use super::classify::{self, Operation, Service};
 use super::connect::Source;
 use super::keyref::KeyRef;
 use super::said::Said;
-use super::subject::{Subject, Who};
+use super::subject::{Subject, Who, reach};
 use super::transport::Transport;
 use crate::api::Reason;
 use crate::provider::answer::Trouble;
@@ -143,7 +143,7 @@ impl AwsKms {
             format!(
                 "{host} {what}: nothing is concluded from it. Check what stands between, such as a \
                  proxy that answers in its place: {}",
-                self.subject.reach(&host)
+                reach(&host)
             ),
         )
     }

@@ -127,17 +127,17 @@ impl Subject {
         )
     }
 
-    /// Answers from the network position of whoever runs it, without a credential.
-    pub fn reach(&self, host: &str) -> String {
-        format!("curl --verbose {}", quoted(&format!("https://{host}/")))
-    }
-
     pub fn key_name(&self) -> String {
         match &self.key.names {
             Names::Key(_) => format!("key {}", self.key.arn),
             Names::Alias(_) => format!("alias {}", self.key.arn),
         }
     }
+}
+
+/// Answers from the network position of whoever runs it, without a credential.
+pub fn reach(host: &str) -> String {
+    format!("curl --verbose {}", quoted(&format!("https://{host}/")))
 }
 
 /// A role's name without its path, as `--role-name` takes it.

@@ -5,7 +5,7 @@
 use crate::api::Reason;
 use crate::provider::Failure;
 use crate::provider::aws::said::Said;
-use crate::provider::aws::subject::Subject;
+use crate::provider::aws::subject::{Subject, reach};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
@@ -223,7 +223,7 @@ impl Refusal<'_> {
                 self.operation,
                 self.subject
                     .key_command("describe-key", "--query KeyMetadata.KeyState"),
-                self.subject.reach(&host)
+                reach(&host)
             ),
         )
     }

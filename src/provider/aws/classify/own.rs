@@ -6,7 +6,7 @@ use crate::api::Reason;
 use crate::provider::Failure;
 use crate::provider::answer::Answer;
 use crate::provider::aws::said::Said;
-use crate::provider::aws::subject::Subject;
+use crate::provider::aws::subject::{self, Subject};
 
 /// What it means that STS gives no session to the operator's own token.
 pub fn web_identity(said: &Said, role: &str, subject: &Subject) -> Failure {
@@ -28,7 +28,7 @@ pub fn web_identity(said: &Said, role: &str, subject: &Subject) -> Failure {
                  names. Check the role's trust policy, the account's OpenID Connect provider and \
                  that the pod's token is renewed: aws iam get-role --role-name '{}' --query \
                  Role.AssumeRolePolicyDocument",
-                crate::provider::aws::subject::role_name(role)
+                subject::role_name(role)
             ),
         ),
         (status, _) => Failure::transient(
@@ -37,7 +37,7 @@ pub fn web_identity(said: &Said, role: &str, subject: &Subject) -> Failure {
                 "{host} answered with status {status} in no known form when the operator's own \
                  role was to be assumed: nothing is concluded from it. Check its health and what \
                  stands between: {}",
-                subject.reach(&host)
+                subject::reach(&host)
             ),
         ),
     };

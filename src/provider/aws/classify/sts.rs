@@ -6,7 +6,7 @@ use super::kms::{clock, is_throttling};
 use crate::api::Reason;
 use crate::provider::Failure;
 use crate::provider::aws::said::Said;
-use crate::provider::aws::subject::{Subject, Who, role_name};
+use crate::provider::aws::subject::{Subject, Who, reach, role_name};
 
 /// What an answer that is no session means.
 pub fn sts(said: &Said, subject: &Subject) -> Failure {
@@ -136,7 +136,7 @@ fn inconclusive(status: u16, subject: &Subject) -> Failure {
              when {} was to be assumed. Check its health and what stands between, such as a proxy: \
              {}",
             subject.who.describe(),
-            subject.reach(&host)
+            reach(&host)
         ),
     )
 }

@@ -4,7 +4,7 @@ use super::own::reach;
 use crate::api::Reason;
 use crate::provider::Failure;
 use crate::provider::answer::Trouble;
-use crate::provider::aws::subject::Subject;
+use crate::provider::aws::subject::{self, Subject};
 
 /// Which service was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +45,7 @@ pub fn trouble(trouble: Trouble, service: Service, subject: &Subject) -> Failure
             "Check the name, routes, network policies, and HTTPS_PROXY and NO_PROXY",
         ),
     };
-    let command = subject.reach(&host);
+    let command = subject::reach(&host);
     Failure::transient(
         reason,
         format!("no usable answer from {host}: {trouble}. {check}: {command}"),

@@ -169,10 +169,10 @@ async fn aws_is_inconclusive_or_the_platforms_own_fault() {
         )
         .code("IncorrectKeyException"),
         role("AWS's clock is ahead", CLOCK, |c, _, _| {
-            c.cloud.aws().set_clock_ahead(1200)
+            c.cloud.aws().set_clock_ahead(1200);
         }),
         role("AWS's clock is behind", CLOCK, |c, _, _| {
-            c.cloud.aws().set_clock_ahead(-1200)
+            c.cloud.aws().set_clock_ahead(-1200);
         }),
         fault(
             "KMS alone sees another time",

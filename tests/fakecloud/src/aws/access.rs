@@ -68,8 +68,7 @@ fn is_like(id: &str, wanted: &str) -> bool {
     }
 }
 
-/// The account of an ARN, as policies name it.
-pub(crate) fn root(arn: &str) -> String {
+fn root(arn: &str) -> String {
     let partition = arn.split(':').nth(1).unwrap_or_default();
     format!("arn:{partition}:iam::{}:root", account(arn))
 }
