@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, Client, ResourceExt};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::context::lock;
@@ -16,6 +17,8 @@ const DEADLINE: Duration = Duration::from_secs(4);
 /// How far the API server's clock may be from ours.
 const SKEW_SECONDS: i64 = 60;
 const MOST: usize = 20_000;
+/// How many are read at once; each read has a connection, which stays for a while.
+const AT_ONCE: usize = 16;
 
 #[derive(Debug, thiserror::Error)]
 pub enum NamespaceError {
@@ -27,6 +30,7 @@ pub enum NamespaceError {
 
 pub struct Namespaces {
     api: Api<Namespace>,
+    reads: Semaphore,
     known: Mutex<HashMap<String, (String, Timestamp)>>,
 }
 
@@ -40,6 +44,7 @@ impl Namespaces {
     pub fn new(client: Client) -> Self {
         Self {
             api: Api::all(client),
+            reads: Semaphore::new(AT_ONCE),
             known: Mutex::default(),
         }
     }
@@ -66,7 +71,11 @@ impl Namespaces {
         {
             return Ok(uid.clone());
         }
-        let namespace = timeout(DEADLINE, self.api.get_metadata(name))
+        let read = async {
+            let _permit = self.reads.acquire().await; // never closed
+            self.api.get_metadata(name).await
+        };
+        let namespace = timeout(DEADLINE, read)
             .await
             .map_err(|_| NamespaceError::Deadline)?
             .map_err(|error| NamespaceError::Api(Box::new(error)))?;

@@ -11,6 +11,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::{ListParams, ObjectMeta, PostParams};
 use kube::{Api, Client, ResourceExt};
 use serde::Deserialize;
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::claims::{self, Listed};
@@ -22,6 +23,8 @@ const SECRET_TYPE: &str = "tenantkms.dev/record";
 const DATA_KEY: &str = "record.json";
 const DEADLINE: Duration = Duration::from_secs(4);
 const PAGE: u32 = 500;
+/// How many calls are under way at once; each has a connection, which stays for a while.
+const AT_ONCE: usize = 64;
 
 /// The version of a stored record, as the API server counts it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +72,7 @@ pub fn secret_name(tenant: &TenantId) -> String {
 
 pub struct KubeStore {
     secrets: Api<Secret>,
+    calls: Semaphore,
 }
 
 impl std::fmt::Debug for KubeStore {
@@ -81,6 +85,7 @@ impl KubeStore {
     pub fn new(client: Client, namespace: &str) -> Self {
         Self {
             secrets: Api::namespaced(client, namespace),
+            calls: Semaphore::new(AT_ONCE),
         }
     }
 
@@ -89,7 +94,9 @@ impl KubeStore {
         &self,
         tenant: &TenantId,
     ) -> Result<Option<(Vec<u8>, Version)>, StoreError> {
-        let secret = within(self.secrets.get_opt(&secret_name(tenant))).await?;
+        let secret = self
+            .within(self.secrets.get_opt(&secret_name(tenant)))
+            .await?;
         Ok(secret.map(|secret| {
             let version = Version(secret.resource_version().unwrap_or_default());
             (body(secret).unwrap_or_default(), version)
@@ -114,7 +121,7 @@ impl KubeStore {
             .fields(&format!("type={SECRET_TYPE}"))
             .limit(PAGE);
         loop {
-            let page = within(self.secrets.list(&params)).await?;
+            let page = self.within(self.secrets.list(&params)).await?;
             for secret in page.items {
                 let name = secret.name_any();
                 let named = body(secret).and_then(|body| serde_json::from_slice(&body).ok());
@@ -160,25 +167,33 @@ impl KubeStore {
             ..Secret::default()
         })
     }
+
+    /// The answer to a call, which waits for its turn as long as it may take.
+    async fn within<T>(
+        &self,
+        call: impl Future<Output = Result<T, kube::Error>> + Send,
+    ) -> Result<T, StoreError> {
+        let call = async {
+            let _permit = self.calls.acquire().await; // never closed
+            call.await
+        };
+        match timeout(DEADLINE, call).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(kube::Error::Api(status)))
+                if status.is_conflict() || status.is_already_exists() =>
+            {
+                Err(StoreError::Conflict)
+            }
+            // A replaced record that is gone was deleted by somebody: read again.
+            Ok(Err(kube::Error::Api(status))) if status.is_not_found() => Err(StoreError::Conflict),
+            Ok(Err(error)) => Err(StoreError::Api(Box::new(error))),
+            Err(_) => Err(StoreError::Deadline),
+        }
+    }
 }
 
 fn body(secret: Secret) -> Option<Vec<u8>> {
     secret.data?.remove(DATA_KEY).map(|body| body.0)
-}
-
-async fn within<T>(
-    call: impl Future<Output = Result<T, kube::Error>> + Send,
-) -> Result<T, StoreError> {
-    match timeout(DEADLINE, call).await {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(kube::Error::Api(status))) if status.is_conflict() || status.is_already_exists() => {
-            Err(StoreError::Conflict)
-        }
-        // A replaced record that is gone was deleted by somebody: read again.
-        Ok(Err(kube::Error::Api(status))) if status.is_not_found() => Err(StoreError::Conflict),
-        Ok(Err(error)) => Err(StoreError::Api(Box::new(error))),
-        Err(_) => Err(StoreError::Deadline),
-    }
 }
 
 #[async_trait]
@@ -188,7 +203,10 @@ impl RecordStore for KubeStore {
         tenant: &TenantId,
         namespace_uid: &str,
     ) -> Result<Option<(Record, Version)>, StoreError> {
-        let Some(secret) = within(self.secrets.get_opt(&secret_name(tenant))).await? else {
+        let Some(secret) = self
+            .within(self.secrets.get_opt(&secret_name(tenant)))
+            .await?
+        else {
             return Ok(None);
         };
         let version = Version(secret.resource_version().unwrap_or_default());
@@ -207,8 +225,11 @@ impl RecordStore for KubeStore {
         let name = secret_name(tenant);
         let params = PostParams::default();
         let saved = match expected {
-            Some(_) => within(self.secrets.replace(&name, &params, &secret)).await?,
-            None => within(self.secrets.create(&params, &secret)).await?,
+            Some(_) => {
+                self.within(self.secrets.replace(&name, &params, &secret))
+                    .await?
+            }
+            None => self.within(self.secrets.create(&params, &secret)).await?,
         };
         Ok(Version(saved.resource_version().unwrap_or_default()))
     }
@@ -221,7 +242,7 @@ impl RecordStore for KubeStore {
             .fields(&format!("type={SECRET_TYPE}"))
             .limit(PAGE);
         loop {
-            let page = within(self.secrets.list_metadata(&params)).await?;
+            let page = self.within(self.secrets.list_metadata(&params)).await?;
             all.extend(
                 page.items
                     .iter()
@@ -241,10 +262,7 @@ mod tests {
 
     #[test]
     fn a_record_has_a_stable_name() {
-        let tenant = TenantId {
-            namespace: "tenants".into(),
-            name: "acme".into(),
-        };
+        let tenant = TenantId::new("tenants", "acme");
         // printf tenants/acme | sha256sum | cut -c1-32
         assert_eq!(
             secret_name(&tenant),
