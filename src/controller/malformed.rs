@@ -23,10 +23,10 @@ const MESSAGE: &str = "This version of the operator cannot read the spec. Compar
                        `kubectl explain tenantkms.spec`, and upgrade the operator if the CRD is newer.";
 
 pub async fn reconcile(ctx: &Context, invalid: &InvalidObject) -> (Outcome, Option<Duration>) {
-    let id = TenantId {
-        namespace: invalid.metadata.namespace.clone().unwrap_or_default(),
-        name: invalid.metadata.name.clone().unwrap_or_default(),
-    };
+    let id = TenantId::new(
+        invalid.metadata.namespace.clone().unwrap_or_default(),
+        invalid.metadata.name.clone().unwrap_or_default(),
+    );
     ctx.forget_memory(&id);
     if !*ctx.held.borrow() || !ctx.may_write(ctx.clock.now()) {
         return (Outcome::Malformed, Some(AGAIN));

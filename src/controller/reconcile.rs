@@ -35,10 +35,7 @@ pub async fn run(guarded: Arc<Guarded>, ctx: Arc<Context>) -> Result<Action, Rec
     let (outcome, next) = match parsed {
         Err(invalid) => malformed::reconcile(&ctx, invalid).await,
         Ok(object) => {
-            let id = TenantId {
-                namespace: object.namespace().unwrap_or_default(),
-                name: object.name_any(),
-            };
+            let id = TenantId::new(object.namespace().unwrap_or_default(), object.name_any());
             let span = tracing::info_span!("reconcile", tenant = %id);
             tenant(&ctx, &guarded, object, &id, &span).await
         }
@@ -68,6 +65,7 @@ async fn tenant(
     }
     let entry = ctx.entry(id, &object.uid().unwrap_or_default()).await;
     let mut entry = entry.lock().await;
+    let id = &entry.tenant.id.clone(); // one for all that is kept
     match pass(ctx, guarded, object, id, &mut entry).await {
         Ok(outcome) => {
             entry.api_failures = 0;

@@ -148,10 +148,7 @@ fn gone(ctx: &Context, id: &TenantId) {
 }
 
 fn id_of(object: &Guarded) -> TenantId {
-    TenantId {
-        namespace: object.namespace().unwrap_or_default(),
-        name: object.name_any(),
-    }
+    TenantId::new(object.namespace().unwrap_or_default(), object.name_any())
 }
 
 /// Everything is looked at again when the policy changes and when this replica becomes holder.

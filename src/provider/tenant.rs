@@ -2,17 +2,30 @@
 //! person's right: what a tenant may do is the policy's business.
 
 use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
 
 use crate::policy::pattern::is_dns_name;
 use crate::random::encode_hex;
 
-/// `namespace/name` of one `TenantKms`.
+/// `namespace/name` of one `TenantKms`. Shared, as it is what many things are found by.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct TenantId {
+pub struct TenantId(Arc<Names>);
+
+#[derive(Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Names {
     pub namespace: String,
     pub name: String,
+}
+
+impl Deref for TenantId {
+    type Target = Names;
+
+    fn deref(&self) -> &Names {
+        &self.0
+    }
 }
 
 impl TenantId {
@@ -25,10 +38,15 @@ impl TenantId {
     }
 
     pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
-        Self {
+        Self(Arc::new(Names {
             namespace: namespace.into(),
             name: name.into(),
-        }
+        }))
+    }
+
+    /// Namespace and name.
+    pub fn parts(&self) -> (&str, &str) {
+        (&self.namespace, &self.name)
     }
 }
 

@@ -231,10 +231,7 @@ mod tests {
     use super::*;
 
     fn tenant() -> TenantId {
-        TenantId {
-            namespace: "tenants".into(),
-            name: "acme".into(),
-        }
+        TenantId::new("tenants", "acme")
     }
 
     #[test]
@@ -257,10 +254,7 @@ mod tests {
             Record::parse(br#"{"format":3,"new":true}"#, &tenant(), "ns-uid"),
             Err(Unusable::TooNew)
         );
-        let other = TenantId {
-            namespace: "tenants".into(),
-            name: "globex".into(),
-        };
+        let other = TenantId::new("tenants", "globex");
         assert_eq!(
             Record::parse(&bytes, &other, "ns-uid"),
             Err(Unusable::Corrupt)

@@ -73,8 +73,8 @@ impl Roster {
     pub fn see(&self, tenant: TenantId, object: Object, now: Moment, strict: bool) {
         let changes = self.changes.fetch_add(1, Ordering::Relaxed) + 1;
         let mut tenants = self.write();
-        let before = tenants.remove(&tenant);
-        let voids = match before.as_ref().map(|before| &before.object) {
+        let before = tenants.get(&tenant);
+        let voids = match before.map(|before| &before.object) {
             None => object.veto.is_some(),
             Some(old) => {
                 old.uid != object.uid

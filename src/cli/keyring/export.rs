@@ -9,7 +9,6 @@ use jiff::Timestamp;
 
 use super::document::Document;
 use super::place::{Named, Place, Problem};
-use crate::provider::TenantId;
 
 /// Export a tenant's master keys, wrapped by the customer's key
 #[derive(Debug, clap::Args)]
@@ -36,7 +35,7 @@ pub async fn run(args: Args) -> Result<(), Problem> {
         )));
     };
     let document = Document::of(&record, Timestamp::now()).ok_or_else(|| {
-        let TenantId { namespace, name } = &place.tenant;
+        let (namespace, name) = place.tenant.parts();
         Problem(format!(
             "{} has no master keys yet: they begin with its first proof. kubectl get tkms '{name}' \
              --namespace '{namespace}'",

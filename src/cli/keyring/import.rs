@@ -37,10 +37,10 @@ pub async fn run(args: Args) -> Result<(), Problem> {
     let origin = document
         .origin()
         .ok_or_else(|| Problem(format!("{at} names no tenant.")))?;
-    let tenant = TenantId {
-        namespace: args.namespace.unwrap_or(origin.namespace),
-        name: args.name.unwrap_or(origin.name),
-    };
+    let tenant = TenantId::new(
+        args.namespace.as_ref().unwrap_or(&origin.namespace),
+        args.name.as_ref().unwrap_or(&origin.name),
+    );
     let place = Place::of(tenant, args.records).await?;
     let namespace_uid = place.namespace_uid().await?;
     let (stored, version) = place.stored().await?.unzip();
@@ -94,7 +94,7 @@ fn load(path: &Path) -> std::io::Result<Vec<u8>> {
 }
 
 fn unchanged(place: &Place, foreign: bool) -> String {
-    let TenantId { namespace, name } = &place.tenant;
+    let (namespace, name) = place.tenant.parts();
     let adopt = if foreign {
         format!(
             " The record belongs to a namespace of this name that was deleted; to let this one have \
@@ -114,7 +114,7 @@ fn unchanged(place: &Place, foreign: bool) -> String {
 fn explain(refusal: Refusal, place: &Place, file: &str) -> Problem {
     let (tenant, secret) = (&place.tenant, place.secret());
     let records = &place.records_namespace;
-    let TenantId { namespace, name } = tenant;
+    let (namespace, name) = tenant.parts();
     let own = format!("'{name}' --namespace '{namespace}' --records-namespace '{records}'");
     Problem(match refusal {
         Refusal::OtherKeyring => format!(

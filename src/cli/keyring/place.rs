@@ -165,7 +165,7 @@ impl Place {
 
     /// What brings a running operator to read the record again.
     pub fn tell(&self) -> String {
-        let TenantId { namespace, name } = &self.tenant;
+        let (namespace, name) = self.tenant.parts();
         format!(
             "An operator that runs reads it within 30 seconds, or as soon as it writes the record \
              itself; to make it look now: kubectl annotate tkms '{name}' --namespace '{namespace}' \

@@ -200,7 +200,7 @@ impl Error {
 
     /// Why a tenant's keys are not given out.
     pub fn of_tenant(tenant: &TenantId, refused: &Refused) -> Self {
-        let TenantId { namespace, name } = tenant;
+        let (namespace, name) = tenant.parts();
         let look = format!("kubectl describe tkms '{name}' --namespace '{namespace}'");
         let why = |reason: &Option<Reason>| {
             reason.map_or_else(String::new, |reason| format!(" ({})", reason.name()))

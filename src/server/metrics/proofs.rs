@@ -32,7 +32,8 @@ impl Proofs {
             return Ok(());
         }
         writeln!(out, "# HELP {NAME} {HELP}\n# TYPE {NAME} gauge")?;
-        for (TenantId { namespace, name }, wall) in proofs.iter() {
+        for (id, wall) in proofs.iter() {
+            let (namespace, name) = id.parts();
             let seconds = wall.as_secs_f64();
             writeln!(
                 out,
