@@ -2,6 +2,8 @@
 //! manifest that the platform applies. It calls nobody, and neither asks for nor prints a secret; every
 //! value is checked before it is put into a command.
 
+#[cfg(feature = "aws")]
+mod aws;
 #[cfg(feature = "azure")]
 mod azure;
 #[cfg(feature = "gcp")]
@@ -20,6 +22,9 @@ pub enum Command {
     /// A key in Azure Key Vault or Managed HSM.
     #[cfg(feature = "azure")]
     Azure(azure::Args),
+    /// A key in AWS KMS.
+    #[cfg(feature = "aws")]
+    Aws(aws::Args),
     /// A key in Google Cloud KMS.
     #[cfg(feature = "gcp")]
     Gcp(gcp::Args),
@@ -51,6 +56,8 @@ pub fn run(command: &Command) -> ExitCode {
     let script = match command {
         #[cfg(feature = "azure")]
         Command::Azure(args) => azure::script(args),
+        #[cfg(feature = "aws")]
+        Command::Aws(args) => aws::script(args),
         #[cfg(feature = "gcp")]
         Command::Gcp(args) => gcp::script(args),
     };

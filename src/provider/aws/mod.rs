@@ -4,7 +4,7 @@
 mod classify;
 mod connect;
 mod endpoint;
-pub mod keyref;
+mod keyref;
 mod kms;
 mod means;
 mod own;
@@ -15,3 +15,7 @@ mod subject;
 mod transport;
 
 pub use connect::Aws;
+pub use keyref::{KeyRef, Names, is_role};
+pub use means::AUDIENCE;
+pub use plan::subject;
+pub use subject::{Subject, Who, role_name};

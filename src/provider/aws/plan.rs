@@ -20,18 +20,29 @@ pub fn plan(
     policy: &Policy,
     own: &Own,
 ) -> Result<Subject, Failure> {
+    let subject = subject(tenant, spec, external_id, own.role())?;
+    own_identity_allowed(tenant, &subject.key, &subject.who, policy)?;
+    Ok(subject)
+}
+
+/// What a spec is about, allowed or not. `own` is the operator's role, where it is known.
+pub fn subject(
+    tenant: &TenantId,
+    spec: &TenantKmsSpec,
+    external_id: Option<&str>,
+    own: Option<&str>,
+) -> Result<Subject, Failure> {
     let none = AwsSpec::default();
     let aws = spec.aws.as_deref().unwrap_or(&none);
     let key = KeyRef::parse(&spec.kms_key_ref)?;
     key.check_region(aws)?;
     let who = choose(tenant, aws, &key, external_id)?;
-    own_identity_allowed(tenant, &key, &who, policy)?;
     let mut session = format!("tenant-kms-{}-{}", tenant.namespace, tenant.name);
     session.truncate(SESSION_NAME);
     Ok(Subject {
         who,
         key,
-        own: own.role().map(str::to_owned),
+        own: own.map(str::to_owned),
         session,
     })
 }

@@ -56,18 +56,23 @@ impl Subject {
         self.key.region.host("sts")
     }
 
-    /// `aws kms VERB` on this key, in its region.
+    /// `aws kms VERB` on this key, in its region. Of an alias most verbs know nothing.
     pub fn key_command(&self, verb: &str, options: &str) -> String {
         let options = if options.is_empty() {
             String::new()
         } else {
             format!(" {options}")
         };
-        format!(
-            "aws kms {verb} --region {} --key-id {}{options}",
-            quoted(&self.key.region.name),
-            quoted(&self.key.arn),
-        )
+        let (region, named) = (quoted(&self.key.region.name), quoted(&self.key.arn));
+        let key = if self.key.is_alias() && verb != "describe-key" {
+            format!(
+                "\"$(aws kms describe-key --region {region} --key-id {named} --query KeyMetadata.Arn \
+                 --output text)\""
+            )
+        } else {
+            named
+        };
+        format!("aws kms {verb} --region {region} --key-id {key}{options}")
     }
 
     /// Lets whoever asks use this key, by a grant on the key alone.
@@ -83,8 +88,20 @@ impl Subject {
 
     /// Makes the customer's role trust what presents itself, and nothing else.
     pub fn trust_role(&self) -> String {
+        let Some((role, policy)) = self.who.role().zip(self.trust_policy(None)) else {
+            return self.who_am_i();
+        };
+        format!(
+            "aws iam update-assume-role-policy --role-name {} --policy-document {}",
+            quoted(role_name(role)),
+            quoted(&policy)
+        )
+    }
+
+    /// The trust policy of the customer's role. `issuer` is the cluster's, where it is known.
+    pub fn trust_policy(&self, issuer: Option<&str>) -> Option<String> {
         let statement = match &self.who {
-            Who::Own => return self.who_am_i(),
+            Who::Own => return None,
             Who::Role { external_id, .. } => json!({
                 "Effect": "Allow",
                 "Principal": {
@@ -95,28 +112,27 @@ impl Subject {
             }),
             Who::ServiceAccount { arn, account } => {
                 let subject = account.replacen('/', ":", 1);
-                let (partition, owner) = (self.key.region.partition, account_of(arn));
+                let issuer = issuer.map_or("<issuer without https://>", |issuer| {
+                    issuer.trim_start_matches("https://")
+                });
                 json!({
                     "Effect": "Allow",
-                    "Principal": {
-                        "Federated":
-                            format!("arn:{partition}:iam::{owner}:oidc-provider/<issuer without https://>"),
-                    },
+                    "Principal": { "Federated": self.oidc_provider(arn, issuer) },
                     "Action": "sts:AssumeRoleWithWebIdentity",
                     "Condition": { "StringEquals": {
-                        "<issuer without https://>:aud": super::means::AUDIENCE,
-                        "<issuer without https://>:sub": format!("system:serviceaccount:{subject}"),
+                        format!("{issuer}:aud"): super::means::AUDIENCE,
+                        format!("{issuer}:sub"): format!("system:serviceaccount:{subject}"),
                     }},
                 })
             }
         };
-        let policy = json!({ "Version": "2012-10-17", "Statement": [statement] });
-        let name = self.who.role().map(role_name).unwrap_or_default();
-        format!(
-            "aws iam update-assume-role-policy --role-name {} --policy-document {}",
-            quoted(name),
-            quoted(&policy.to_string())
-        )
+        Some(json!({ "Version": "2012-10-17", "Statement": [statement] }).to_string())
+    }
+
+    /// Of the role's account; `issuer` without `https://`.
+    pub fn oidc_provider(&self, role: &str, issuer: &str) -> String {
+        let (partition, account) = (self.key.region.partition, account_of(role));
+        format!("arn:{partition}:iam::{account}:oidc-provider/{issuer}")
     }
 
     /// Says who the operator is; to be run in its pod's place.
@@ -186,6 +202,14 @@ pub mod tests {
             asked.key_command("enable-key", ""),
             format!("aws kms enable-key --region 'eu-central-1' --key-id '{KEY}'")
         );
+        let alias = Subject {
+            key: KeyRef::parse("arn:aws:kms:eu-central-1:444455556666:alias/acme").expect("one"),
+            ..asked.clone()
+        };
+        assert!(alias.grant_key().contains(
+            "--key-id \"$(aws kms describe-key --region 'eu-central-1' --key-id \
+             'arn:aws:kms:eu-central-1:444455556666:alias/acme' --query KeyMetadata.Arn"
+        ));
         let trust = asked.trust_role();
         assert!(
             trust.starts_with("aws iam update-assume-role-policy --role-name 'acme-kms' "),
