@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use crate::api::Reason;
 use crate::provider::explain::{markdown, row, table};
 
-/// What a reason means, what to check, and the command that mends it
+/// What a reason means, what to check, and the command that mends it, in each cloud
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// All reasons as a Markdown table
@@ -36,6 +36,9 @@ pub fn run(args: Args) -> ExitCode {
     println!("{} ({})", row.reason.name(), row.kind);
     println!("  means    {}", row.meaning);
     println!("  check    {}", row.check);
-    println!("  command  {}", row.command);
+    for (number, command) in row.commands().enumerate() {
+        let word = if number == 0 { "command" } else { "or" };
+        println!("  {word:<7}  {command}");
+    }
     ExitCode::SUCCESS
 }

@@ -1,6 +1,8 @@
 //! Every reason for people: what it means, what to check, the command that mends it. The page of
 //! the documentation is generated from here, and `tenant-kms explain` prints one row of it.
 
+mod gcp;
+
 use crate::api::Reason;
 
 /// One reason, explained.
@@ -16,6 +18,15 @@ pub struct Row {
     pub command: &'static str,
 }
 
+impl Row {
+    /// The command, and those of the other clouds where they have one of their own.
+    pub fn commands(&self) -> impl Iterator<Item = &'static str> {
+        [Some(self.command), gcp::command(self.reason)]
+            .into_iter()
+            .flatten()
+    }
+}
+
 /// All rows, in the order of [`Reason::ALL`].
 pub fn table() -> Vec<Row> {
     Reason::ALL.into_iter().map(row).collect()
@@ -26,11 +37,12 @@ pub fn markdown() -> String {
     let mut text =
         String::from("| Reason | Kind | Means | Check | Command |\n|---|---|---|---|---|\n");
     for row in table() {
-        let command = row.command.replace('|', "\\|");
+        let commands: Vec<_> = row.commands().map(|one| one.replace('|', "\\|")).collect();
+        let commands = commands.join("`<br>`");
         let (reason, kind) = (row.reason.name(), row.kind);
         let (meaning, check) = (row.meaning, row.check);
         text.extend([
-            "| `", reason, "` | ", kind, " | ", meaning, " | ", check, " | `", &command, "` |\n",
+            "| `", reason, "` | ", kind, " | ", meaning, " | ", check, " | `", &commands, "` |\n",
         ]);
     }
     text
@@ -86,8 +98,9 @@ pub fn row(reason: Reason) -> Row {
         Reason::KeyUnusable => (
             "Denial, or Misconfigured where the key can never do it",
             "The key is there and cannot be used this way: not yet valid, wrapKey or unwrapKey \
-             not permitted, not RSA, or under 2048 bits; in Google Cloud not for ENCRYPT_DECRYPT, or without an enabled primary version; of local://NAME, a file that is not 32 \
-             bytes; or what masterKey.importFrom names does not open with it to 32 bytes.",
+             not permitted, not RSA, or under 2048 bits; in Google Cloud not for ENCRYPT_DECRYPT, or \
+             without an enabled primary version; of local://NAME, a file that is not 32 bytes; or what \
+             masterKey.importFrom names does not open with it to 32 bytes.",
             "The key's type, size, activation date and permitted operations; for local:// the \
              file that the message names.",
             "az keyvault key set-attributes --vault-name '<vault>' --name '<key>' --ops wrapKey \
@@ -303,11 +316,11 @@ mod tests {
         let table = table();
         assert_eq!(table.len(), Reason::ALL.len());
         for row in table {
-            let tool = row.command.split(' ').next().unwrap_or_default();
-            assert!(
-                ["az", "kubectl", "tenant-kms", "curl"].contains(&tool),
-                "{row:?}"
-            );
+            for command in row.commands() {
+                let tool = command.split(' ').next().unwrap_or_default();
+                let known = ["az", "gcloud", "kubectl", "tenant-kms", "curl"];
+                assert!(known.contains(&tool), "{row:?}");
+            }
             for text in [row.meaning, row.check] {
                 assert!(text.ends_with('.') && !text.contains("  "), "{row:?}");
             }
