@@ -11,14 +11,16 @@ use crate::support::{CLIENT, DIRECTORY};
 
 const KEY: &str = "https://acme-kv.vault.azure.net/keys/tenant-wrapping-key";
 
-async fn onboard(more: &[&str]) -> Result<String> {
+const GOOGLE: &str = "projects/acme-prod/locations/global/keyRings/platform/cryptoKeys/wrap";
+
+async fn onboard(args: &[&str]) -> Result<String> {
     let ran = Command::new(env!("CARGO_BIN_EXE_tenant-kms"))
-        .args(["onboard", "azure", "--key", KEY, "--client-id", CLIENT])
-        .args(more)
+        .arg("onboard")
+        .args(args)
         .output()
         .await?;
     let errors = String::from_utf8_lossy(&ran.stderr);
-    ensure!(ran.status.success(), "{more:?}: {errors}");
+    ensure!(ran.status.success(), "{args:?}: {errors}");
     String::from_utf8(ran.stdout).context("UTF-8")
 }
 
@@ -32,21 +34,50 @@ async fn a_shell_reads_the_commands_and_the_api_server_takes_the_manifest() -> R
         let trust = ["--service-account", account, "--issuer", issuer];
         [&["--tenant-id", DIRECTORY], &trust[..]].concat()
     };
+    let azure = |more: Vec<&'static str>| {
+        let first = vec!["azure", "--key", KEY, "--client-id", CLIENT];
+        [first, more].concat()
+    };
+    let google = |more: &[&'static str]| [&["gcp", "--key", GOOGLE][..], more].concat();
+    let operator = "tenant-kms@platform-1.iam.gserviceaccount.com";
+    let customer = ["--impersonate", "kms@acme-prod.iam.gserviceaccount.com"];
+    let provider = "projects/1/locations/global/workloadIdentityPools/tenants/providers/platform";
+    let pool = [
+        "--provider",
+        provider,
+        "--service-account",
+        &own,
+        "--issuer",
+        issuer,
+    ];
     let mut rights = 0;
     for identity in [
-        vec!["--identity", "workload"],
-        vec!["--identity", "managed"],
-        vec!["--identity", "secret", "--tenant-id", DIRECTORY],
-        vec![
+        azure(vec!["--identity", "workload"]),
+        azure(vec!["--identity", "managed"]),
+        azure(vec!["--identity", "secret", "--tenant-id", DIRECTORY]),
+        azure(vec![
             "--identity",
             "secret",
             "--tenant-id",
             DIRECTORY,
             "--secret",
             "acme-azure",
-        ],
-        federated("tenant-kms-system/tenant-kms-operator"),
-        federated(&own),
+        ]),
+        [
+            azure(vec![]),
+            federated("tenant-kms-system/tenant-kms-operator"),
+        ]
+        .concat(),
+        [azure(vec![]), federated(&own)].concat(),
+        google(&["--operator", operator]),
+        [google(&["--operator", operator]), customer.to_vec()].concat(),
+        [google(&[]), pool.to_vec()].concat(),
+        [
+            google(&["--billed-project", "acme-billing"]),
+            pool.to_vec(),
+            customer.to_vec(),
+        ]
+        .concat(),
     ] {
         let args = [&identity[..], &["--tenant", &tenant]].concat();
         for output in ["all", "commands"] {
@@ -67,6 +98,6 @@ async fn a_shell_reads_the_commands_and_the_api_server_takes_the_manifest() -> R
         let tried = env.control.kubectl_stdin(&apply, &manifest).await?;
         ensure!(tried.status, "{identity:?}: {}\n{manifest}", tried.stderr);
     }
-    ensure!(rights == 2, "a Secret and a ServiceAccount need them");
+    ensure!(rights == 4, "a Secret and ServiceAccounts need them");
     Ok(())
 }
