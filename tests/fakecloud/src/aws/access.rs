@@ -68,7 +68,7 @@ fn is_like(id: &str, wanted: &str) -> bool {
     }
 }
 
-fn root(arn: &str) -> String {
+pub(crate) fn root(arn: &str) -> String {
     let partition = arn.split(':').nth(1).unwrap_or_default();
     format!("arn:{partition}:iam::{}:root", account(arn))
 }
