@@ -1,6 +1,7 @@
-//! What is checked from Python: the loopback clouds by clients that nobody here wrote, the form of
-//! ciphertexts by a second implementation, and the agent API against its OpenAPI document. The virtual
-//! environment is kept in the user's cache, by what is in it; one that was not finished is never used.
+//! What is checked from Python: the loopback clouds by clients that nobody here wrote, the AWS provider against
+//! an AWS that nobody here wrote, the form of ciphertexts by a second implementation, and the agent API against
+//! its OpenAPI document. Virtual environments are kept in the user's cache, by what is in them; one that was not
+//! finished is never used.
 
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -14,15 +15,15 @@ use crate::{build, step, tools};
 const CLOUDS: &str = "tests/fakecloud/python";
 const CIPHERTEXT: &str = "tests/ciphertext";
 const AGENT: &str = "tests/agent";
-const REQUIREMENTS: &str = "tests/fakecloud/python/requirements.txt";
+const MINISTACK: &str = "tests/ministack";
 
 /// Runs the checks, with temporary files in `folder`; the workspace and the control plane's program
 /// must be built.
 pub fn check(folder: &Path, long: bool) -> Result<()> {
     tools::python()?;
-    let environment = environment()?;
+    let (common, ministack) = (environment(CLOUDS)?, environment(MINISTACK)?);
     let programs = build::debug()?;
-    let run = |what: &str, tests: &str, variable: &str, program: &str| {
+    let run_in = |environment: &Path, what: &str, tests: &str, variable: &str, program: &str| {
         let mut pytest = Command::new(environment.join("env/bin/python"));
         pytest
             .args(["-m", "pytest", "-q", "-p", "no:cacheprovider", tests])
@@ -34,17 +35,30 @@ pub fn check(folder: &Path, long: bool) -> Result<()> {
             .env("MANY_EXAMPLES", if long { "1" } else { "" });
         step::run(what, pytest)
     };
+    let run = |what: &str, tests: &str, variable: &str, program: &str| {
+        run_in(&common, what, tests, variable, program)
+    };
     let clouds = "the loopback clouds by official Python clients";
     let clouds = run(clouds, CLOUDS, "FAKECLOUD_BIN", "fakecloud");
     let ciphertexts = "ciphertexts by examples/decrypt.py";
     let ciphertexts = run(ciphertexts, CIPHERTEXT, "CIPHERTEXT_BIN", "ciphertext");
     let agent = "the agent API against its OpenAPI document";
     let agent = run(agent, AGENT, "AGENT_WORLD_BIN", "agent-world");
-    clouds.and(ciphertexts).and(agent)
+    // It needs other versions of AWS's libraries than the loopback clouds are checked with.
+    let provider = "the AWS provider against ministack";
+    let provider = run_in(
+        &ministack,
+        provider,
+        MINISTACK,
+        "TENANT_KMS_BIN",
+        "tenant-kms",
+    );
+    clouds.and(provider).and(ciphertexts).and(agent)
 }
 
-fn environment() -> Result<PathBuf> {
-    let requirements = build::root().join(REQUIREMENTS);
+/// With what the folder's requirements.txt asks for.
+fn environment(tests: &str) -> Result<PathBuf> {
+    let requirements = build::root().join(tests).join("requirements.txt");
     let wanted = fs::read_to_string(&requirements)
         .with_context(|| format!("read {}", requirements.display()))?;
     let interpreter = ["-c", "import sys; print(sys.executable, sys.version)"];
