@@ -1,17 +1,16 @@
 //! Parses the command line and calls the library.
 
+use std::alloc::System;
 use std::process::ExitCode;
 
 use clap::Parser;
-use mimalloc::MiMalloc;
 use tenant_kms::cli::{self, Cli};
 use zeroizing_alloc::ZeroAlloc;
 
 /// Whatever held a key in the clear is overwritten when it is freed, also in libraries that do not
-/// zeroize: HTTP buffers, JSON, base64. Underneath is an allocator that gives back what is free: under the C
-/// library's, what thousands of tenants left between their objects took as much memory as they.
+/// zeroize: HTTP buffers, JSON, base64.
 #[global_allocator]
-static ALLOCATOR: ZeroAlloc<MiMalloc> = ZeroAlloc(MiMalloc);
+static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 
 const MOST_WORKERS: usize = 2;
 
