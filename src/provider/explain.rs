@@ -1,6 +1,7 @@
 //! Every reason for people: what it means, what to check, the command that mends it. The page of
 //! the documentation is generated from here, and `tenant-kms explain` prints one row of it.
 
+mod aws;
 mod gcp;
 
 use crate::api::Reason;
@@ -21,9 +22,8 @@ pub struct Row {
 impl Row {
     /// The command, and those of the other clouds where they have one of their own.
     pub fn commands(&self) -> impl Iterator<Item = &'static str> {
-        [Some(self.command), gcp::command(self.reason)]
-            .into_iter()
-            .flatten()
+        let others = [aws::command(self.reason), gcp::command(self.reason)];
+        [Some(self.command)].into_iter().chain(others).flatten()
     }
 }
 
@@ -68,7 +68,8 @@ pub fn row(reason: Reason) -> Row {
             "Denial",
             "The customer's side says no: the role or policy on the key is missing or was taken, \
              its directory no longer has or enables the application, or that application trusts no \
-             federated credential like the operator's token. In Google Cloud: the role on the key, \
+             federated credential like the operator's token. In AWS: the role's trust, its policy, or the \
+             key's policy or grant was taken. In Google Cloud: the role on the key, \
              impersonation or the workload identity provider was taken.",
             "The grant on the key; whether the application is there and enabled, and its federated \
              credentials. New grants take some minutes.",
@@ -98,7 +99,8 @@ pub fn row(reason: Reason) -> Row {
         Reason::KeyUnusable => (
             "Denial, or Misconfigured where the key can never do it",
             "The key is there and cannot be used this way: not yet valid, wrapKey or unwrapKey \
-             not permitted, not RSA, or under 2048 bits; in Google Cloud not for ENCRYPT_DECRYPT, or \
+             not permitted, not RSA, or under 2048 bits; in AWS pending deletion or import, or not \
+             SYMMETRIC_DEFAULT; in Google Cloud not for ENCRYPT_DECRYPT, or \
              without an enabled primary version; of local://NAME, a file that is not 32 bytes; or what \
              masterKey.importFrom names does not open with it to 32 bytes.",
             "The key's type, size, activation date and permitted operations; for local:// the \
@@ -108,9 +110,10 @@ pub fn row(reason: Reason) -> Row {
         ),
         Reason::InvalidKeyRef => (
             "Misconfigured",
-            "spec.kmsKeyRef is no key's URL or name, or spec.azure.vaultUrl is another vault. Nothing was \
-             sent.",
+            "spec.kmsKeyRef is no key's URL, ARN or name, or spec.azure.vaultUrl is another vault, or \
+             spec.aws.region another region. Nothing was sent.",
             "The URL: https, a vault's host, /keys/NAME and at most a version; \
+             arn:aws:kms:REGION:ACCOUNT:key/ID or alias/NAME; \
              projects/P/locations/L/keyRings/R/cryptoKeys/K; or local://NAME.",
             "az keyvault key show --vault-name '<vault>' --name '<key>' --query key.kid --output \
              tsv",
@@ -119,7 +122,8 @@ pub fn row(reason: Reason) -> Row {
             "Misconfigured",
             "The spec names no whole credential, or more than one. Nothing was sent.",
             "tenantId and clientId together, with clientSecret, with serviceAccountName, or alone for \
-             the operator's token; or managedIdentity alone; or none.",
+             the operator's token; or managedIdentity alone; or none. In AWS roleArn, alone or with \
+             serviceAccountName; or none.",
             "kubectl explain tenantkms.spec.azure",
         ),
         Reason::CredentialRejected => (
@@ -147,10 +151,12 @@ pub fn row(reason: Reason) -> Row {
             "kubectl get secrets --namespace '<namespace of the operator>'",
         ),
         Reason::NotAllowed => (
-            "Denial",
+            "Denial, or Misconfigured for a role of AWS that opens to others",
             "The platform's configuration does not allow this tenant that variable, or the \
-             operator's own identity or the platform's own key for it. Nothing was sent.",
-            "clientSecretVariables and operatorIdentity.allow in the operator's configuration.",
+             operator's own identity or the platform's own key for it, and nothing was sent; or a role of \
+             AWS can be assumed with an external id that is not this tenant's, and is not used.",
+            "clientSecretVariables and operatorIdentity.allow in the operator's configuration; the role's \
+             trust policy.",
             "tenant-kms config check '<file>'",
         ),
         Reason::IdentityUnavailable => (
@@ -318,7 +324,7 @@ mod tests {
         for row in table {
             for command in row.commands() {
                 let tool = command.split(' ').next().unwrap_or_default();
-                let known = ["az", "gcloud", "kubectl", "tenant-kms", "curl"];
+                let known = ["aws", "az", "gcloud", "kubectl", "tenant-kms", "curl"];
                 assert!(known.contains(&tool), "{row:?}");
             }
             for text in [row.meaning, row.check] {
