@@ -178,7 +178,12 @@ async fn the_metadata_server() {
         row(
             "something else answers",
             ("Transient", UNAVAILABLE, "is not Google's"),
-            on(status(200, Vec::new())),
+            on(Effect::Status {
+                status: 200,
+                body: json!({ "access_token": "a.b", "expires_in": 3_599 }).to_string(),
+                retry_after: None,
+                headers: Vec::new(),
+            }),
         ),
         row(
             "no token in the answer",
