@@ -8,6 +8,6 @@ pub mod secret;
 
 pub use cluster::Cluster;
 pub use identity::{AzureIdentity, IMDS_HOST_VARIABLE};
-pub(crate) use rights::quoted;
+pub use rights::quoted;
 pub use rights::{APPLY, Lent, subject};
 pub use secret::{Secret, SecretSource};

@@ -5,6 +5,8 @@ use serde::Deserialize;
 
 use super::pattern::{KeyPattern, TenantPattern};
 use super::variable::{self, AllowedVariable};
+use crate::api::Reason;
+use crate::credentials::quoted;
 use crate::provider::{Failure, TenantId};
 
 /// One reading of the configuration file. The default allows nothing.
@@ -83,6 +85,37 @@ impl Policy {
             let mut keys = grant.keys.iter().filter(|p| p.is_exact());
             tenants.any(|p| p.matches(tenant)) && keys.any(|p| p.matches(key_id))
         })
+    }
+
+    /// Refuses the tenant the operator's own identity for a key, unless it is granted: `exactly`, by a
+    /// grant without `*`, to a tenant that chooses more than its key. `what` it is used for stands
+    /// before the key.
+    pub fn lends_own_identity(
+        &self,
+        tenant: &TenantId,
+        key_id: &str,
+        exactly: bool,
+        what: &str,
+    ) -> Result<(), Failure> {
+        let (allowed, needs) = if exactly {
+            let needs = "it needs, without any '*',";
+            (self.names_own_identity(tenant, key_id), needs)
+        } else {
+            (self.allows_own_identity(tenant, key_id), "it needs")
+        };
+        if allowed {
+            return Ok(());
+        }
+        Err(Failure::denial(
+            Reason::NotAllowed,
+            format!(
+                "the operator's configuration does not let tenant {tenant} use {what} {key_id}. \
+                 Check operatorIdentity.allow: {needs} tenants: [{}] and keys: [{}], then: \
+                 tenant-kms config check '<file>'",
+                quoted(&tenant.to_string()),
+                quoted(key_id)
+            ),
+        ))
     }
 
     /// The variable of this name, if `tenant` may read it. Nothing else makes an

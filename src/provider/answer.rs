@@ -36,6 +36,7 @@ impl Answer {
     }
 
     /// From the parts that the SDK kept.
+    #[cfg(any(test, feature = "aws", feature = "azure"))]
     pub fn from_parts<'a>(
         status: u16,
         headers: impl Iterator<Item = (&'a str, &'a str)>,
@@ -67,17 +68,20 @@ impl Answer {
         &self.body
     }
 
+    #[cfg(any(feature = "aws", feature = "azure"))]
     pub fn into_body(self) -> Vec<u8> {
         self.body
     }
 
     /// Azure's id of this request, for its support.
+    #[cfg(feature = "azure")]
     pub fn request_id(&self) -> Option<&str> {
         self.guid("x-ms-request-id")
     }
 
     /// A header that holds a GUID; anything else might be what a stranger in between was told, a
     /// secret included.
+    #[cfg(any(feature = "aws", feature = "azure"))]
     pub fn guid(&self, name: &str) -> Option<&str> {
         self.header(name).filter(|id| is_guid(id))
     }
@@ -107,6 +111,7 @@ fn until(date: &str, now: SystemTime) -> Option<Duration> {
 }
 
 /// 8-4-4-4-12 hexadecimal digits.
+#[cfg(any(feature = "aws", feature = "azure"))]
 pub fn is_guid(text: &str) -> bool {
     text.len() == 36
         && text.bytes().enumerate().all(|(i, b)| match i {
@@ -133,6 +138,7 @@ pub enum Trouble {
     #[error("the request could not be written")]
     Unsendable,
     #[error("a refusal that is told elsewhere")]
+    #[cfg(feature = "azure")]
     Unheard,
 }
 

@@ -1,11 +1,6 @@
 //! Clients and their tokens, per tenant and spec, for a bounded time. A token outlives neither
 //! the proof's lifetime nor the secret it was bought with; nothing here is shared by tenants.
 
-#![cfg_attr(
-    not(any(feature = "aws", feature = "azure", feature = "gcp")),
-    allow(unused, reason = "a build without a cloud only refuses")
-)]
-
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

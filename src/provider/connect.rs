@@ -2,8 +2,11 @@
 //! byte leaves. The policy is asked at every use, also when a client is at hand.
 
 #![cfg_attr(
-    not(all(feature = "aws", feature = "azure", feature = "gcp")),
-    allow(unused, reason = "a build without a cloud only refuses")
+    not(feature = "azure"),
+    allow(
+        unused_variables,
+        reason = "other clouds choose by themselves who the operator is"
+    )
 )]
 
 use std::path::PathBuf;
@@ -16,10 +19,11 @@ use tokio::sync::watch;
 use zeroize::Zeroizing;
 
 use super::cache::{Cache, Made};
+use super::cloud::{Ask, Cloud, Named};
 use super::local::{self, LocalKms};
 pub use super::tenant::TenantId;
 use super::{Anchor, Failure, Kms};
-use crate::api::{AzureSpec, ProviderKind, SecretRef, TenantKmsSpec};
+use crate::api::{ProviderKind, Reason, SecretRef, TenantKmsSpec};
 use crate::clock::SystemClock;
 use crate::credentials::{AzureIdentity, Cluster, Lent, Secret, SecretSource};
 use crate::policy::Policy;
@@ -86,15 +90,8 @@ pub struct Providers {
     secrets: SecretSource,
     cluster: Cluster,
     local: local::Files,
-    #[cfg(feature = "aws")]
-    aws: super::aws::Aws,
-    #[cfg(feature = "azure")]
-    azure_own: super::azure::Own,
-    #[cfg(feature = "azure")]
-    azure: super::azure::Transport,
-    #[cfg(feature = "gcp")]
-    gcp: super::gcp::Gcp,
-    cache: Cache<(String, Option<Box<AzureSpec>>)>,
+    clouds: Vec<(ProviderKind, Box<dyn Cloud>)>,
+    cache: Cache<Named>,
     /// Keys the fingerprints of secrets; lives and dies with the process.
     fingerprints: hmac::Key,
 }
@@ -120,19 +117,23 @@ impl Providers {
         secrets: SecretSource,
         azure_identity: AzureIdentity,
     ) -> Result<Self, NoTransport> {
+        let clouds: Vec<(ProviderKind, Box<dyn Cloud>)> = Vec::from([
+            #[cfg(feature = "aws")]
+            cloud(ProviderKind::Aws, super::aws::Aws::from_environment())?,
+            #[cfg(feature = "azure")]
+            cloud(
+                ProviderKind::Azure,
+                super::azure::Azure::from_environment(azure_identity),
+            )?,
+            #[cfg(feature = "gcp")]
+            cloud(ProviderKind::Gcp, super::gcp::Gcp::from_environment())?,
+        ]);
         Ok(Self {
             policy,
             secrets,
             cluster: Cluster::default(),
             local: local::Files::default(),
-            #[cfg(feature = "aws")]
-            aws: super::aws::Aws::from_environment().map_err(|_| NoTransport)?,
-            #[cfg(feature = "azure")]
-            azure_own: super::azure::Own::from_environment(azure_identity),
-            #[cfg(feature = "azure")]
-            azure: super::azure::Transport::from_environment().map_err(|_| NoTransport)?,
-            #[cfg(feature = "gcp")]
-            gcp: super::gcp::Gcp::from_environment().map_err(|_| NoTransport)?,
+            clouds,
             cache: Cache::new(Arc::new(SystemClock)),
             fingerprints: hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new())
                 .map_err(|_| NoTransport)?,
@@ -157,12 +158,7 @@ impl Providers {
 
     /// A client for the key and credential that `spec` names. Only the API server is asked here,
     /// for what a namespace lends, and AWS which key an alias names: any other refusal means that
-    /// nothing was sent to any cloud. `fresh`
-    /// makes a new client, which fetches a new token.
-    #[cfg_attr(
-        not(any(feature = "aws", feature = "azure", feature = "gcp")),
-        expect(clippy::unused_async, reason = "without a cloud nothing is waited for")
-    )]
+    /// nothing was sent to any cloud. `fresh` makes a new client, which fetches a new token.
     pub async fn connect(
         &self,
         tenant: &TenantId,
@@ -170,99 +166,70 @@ impl Providers {
         anchor: &Anchor,
         fresh: bool,
     ) -> Result<Arc<dyn Kms>, Failure> {
-        match spec.provider {
-            #[cfg(feature = "aws")]
-            ProviderKind::Aws => {
-                let policy = self.policy.borrow().clone();
-                let (aws, cluster) = (&self.aws, &self.cluster);
-                aws.connect(tenant, spec, anchor, &policy, cluster, fresh)
-                    .await
-            }
-            #[cfg(feature = "azure")]
-            ProviderKind::Azure => self.connect_azure(tenant, spec, fresh).await,
-            #[cfg(feature = "gcp")]
-            ProviderKind::Gcp => {
-                let policy = self.policy.borrow().clone();
-                let connect = self
-                    .gcp
-                    .connect(tenant, spec, &policy, &self.cluster, fresh);
-                connect.await
-            }
-            ProviderKind::Local => {
-                let policy = self.policy.borrow().clone();
-                let kms = LocalKms::connect(&self.local, tenant, spec, &policy)?;
-                Ok(Arc::new(kms))
-            }
-            #[cfg(not(all(feature = "aws", feature = "azure", feature = "gcp")))]
-            provider => Err(not_built(provider)),
+        let policy = self.policy.borrow().clone();
+        if spec.provider == ProviderKind::Local {
+            let kms = LocalKms::connect(&self.local, tenant, spec, &policy)?;
+            return Ok(Arc::new(kms));
         }
+        let cloud = self.cloud(spec.provider)?;
+        let ask = self.ask(tenant, spec, Some(anchor), &policy);
+        let secret = match cloud.check(&ask)? {
+            Some(variable) => Some(self.fingerprint(&self.secrets.read(&variable)?)),
+            None => None,
+        };
+        let made = Made {
+            spec: Named::by(spec, cloud.is_anchored().then_some(anchor)),
+            secret,
+        };
+        // A token is used for at most `proofTTL`, and so is the client that holds it.
+        let cached = self.cache.get(tenant, &made, spec.timing().proof_ttl);
+        if let (false, Some(kms)) = (fresh, cached) {
+            return Ok(kms);
+        }
+        let begun = self.cache.now();
+        let kms = cloud.client(&ask, fresh).await?;
+        self.cache.put(tenant, made, begun, kms.clone());
+        Ok(kms)
     }
 
     /// Whether the policy allows this spec now. Sends nothing and reads no secret.
     pub fn permitted(&self, tenant: &TenantId, spec: &TenantKmsSpec) -> Result<(), Failure> {
-        match spec.provider {
-            #[cfg(feature = "aws")]
-            ProviderKind::Aws => {
-                let policy = self.policy.borrow().clone();
-                self.aws.permitted(tenant, spec, &policy)
-            }
-            #[cfg(feature = "azure")]
-            ProviderKind::Azure => {
-                let policy = self.policy.borrow().clone();
-                super::azure::plan(tenant, spec, &policy, &self.azure_own, &self.azure).map(|_| ())
-            }
-            #[cfg(feature = "gcp")]
-            ProviderKind::Gcp => {
-                let policy = self.policy.borrow().clone();
-                super::gcp::plan(tenant, spec, &policy).map(drop)
-            }
-            ProviderKind::Local => {
-                let policy = self.policy.borrow().clone();
-                local::permitted(tenant, spec, &policy).map(drop)
-            }
-            #[cfg(not(all(feature = "aws", feature = "azure", feature = "gcp")))]
-            provider => Err(not_built(provider)),
+        let policy = self.policy.borrow().clone();
+        if spec.provider == ProviderKind::Local {
+            return local::permitted(tenant, spec, &policy).map(drop);
         }
+        let ask = self.ask(tenant, spec, None, &policy);
+        self.cloud(spec.provider)?.check(&ask).map(drop)
     }
 
     /// Drops the tenant's clients and tokens.
     pub fn forget(&self, tenant: &TenantId) {
         self.cache.forget(tenant);
-        #[cfg(feature = "aws")]
-        self.aws.forget(tenant);
-        #[cfg(feature = "gcp")]
-        self.gcp.forget(tenant);
     }
 
-    #[cfg(feature = "azure")]
-    async fn connect_azure(
-        &self,
-        tenant: &TenantId,
-        spec: &TenantKmsSpec,
-        fresh: bool,
-    ) -> Result<Arc<dyn Kms>, Failure> {
-        let policy = self.policy.borrow().clone();
-        let plan = super::azure::plan(tenant, spec, &policy, &self.azure_own, &self.azure)?;
-        let secret = match plan.variable() {
-            Some(variable) => Some(self.fingerprint(&self.secrets.read(variable)?)),
-            None => None,
-        };
-        let made = Made {
-            spec: (spec.kms_key_ref.clone(), spec.azure.clone()),
-            secret,
-        };
-        // A token is used for at most `proofTTL`, and so is the client that holds it.
-        let life = spec.timing().proof_ttl;
-        let cached = self.cache.get(tenant, &made, life);
-        if let (false, Some(kms)) = (fresh, cached) {
-            return Ok(kms);
+    fn cloud(&self, provider: ProviderKind) -> Result<&dyn Cloud, Failure> {
+        let mut clouds = self.clouds.iter();
+        let cloud = clouds.find(|(kind, _)| *kind == provider);
+        cloud
+            .map(|(_, cloud)| &**cloud)
+            .ok_or_else(|| not_built(provider))
+    }
+
+    fn ask<'a>(
+        &'a self,
+        tenant: &'a TenantId,
+        spec: &'a TenantKmsSpec,
+        anchor: Option<&'a Anchor>,
+        policy: &'a Policy,
+    ) -> Ask<'a> {
+        Ask {
+            tenant,
+            spec,
+            anchor,
+            policy,
+            secrets: &self.secrets,
+            cluster: &self.cluster,
         }
-        let begun = self.cache.now();
-        let kms = plan
-            .client(&self.azure, &self.secrets, &self.cluster)
-            .await?;
-        self.cache.put(tenant, made, begun, kms.clone());
-        Ok(kms)
     }
 
     fn fingerprint(&self, secret: &Secret) -> [u8; 32] {
@@ -273,10 +240,18 @@ impl Providers {
     }
 }
 
-#[cfg(not(all(feature = "aws", feature = "azure", feature = "gcp")))]
+#[cfg(any(feature = "aws", feature = "azure", feature = "gcp"))]
+fn cloud(
+    kind: ProviderKind,
+    made: Result<impl Cloud + 'static, super::http::NoClient>,
+) -> Result<(ProviderKind, Box<dyn Cloud>), NoTransport> {
+    made.map(|cloud| (kind, Box::new(cloud) as _))
+        .map_err(|_| NoTransport)
+}
+
 fn not_built(provider: ProviderKind) -> Failure {
     Failure::misconfigured(
-        crate::api::Reason::ProviderNotBuilt,
+        Reason::ProviderNotBuilt,
         format!(
             "this build of the operator has no provider '{}'. Check spec.provider, and the image \
              that runs: kubectl get deployment --all-namespaces --selector \

@@ -8,6 +8,7 @@ pub mod aws;
 #[cfg(feature = "azure")]
 pub mod azure;
 mod cache;
+mod cloud;
 pub mod connect;
 pub mod explain;
 pub mod failure;

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use async_trait::async_trait;
 use aws_credential_types::Credentials;
 
 use super::classify;
@@ -15,11 +16,11 @@ use super::plan::plan;
 use super::sts;
 use super::subject::{Subject, Who, quoted};
 use super::transport::Transport;
-use crate::api::{AwsSpec, Reason, TenantKmsSpec};
-use crate::clock::{Moment, SystemClock};
+use crate::api::Reason;
+use crate::clock::Moment;
 use crate::credentials::Cluster;
-use crate::policy::Policy;
-use crate::provider::cache::{Cache, Made};
+use crate::policy::AllowedVariable;
+use crate::provider::cloud::{Ask, Cloud};
 use crate::provider::http::NoClient;
 use crate::provider::{Anchor, Failure, Kms, TenantId, external_id as issued_to};
 use crate::random;
@@ -27,14 +28,10 @@ use crate::random;
 /// Twice the design point of one process; beyond it they are tried anew.
 const TRIED: usize = 20_000;
 
-/// What a client is made from.
-type Spec = (String, Option<Box<AwsSpec>>, Anchor);
-
 /// Everything that connections to AWS need, built once per process.
 pub struct Aws {
     transport: Transport,
     own: Own,
-    cache: Cache<Spec>,
     tried: Tried,
 }
 
@@ -52,78 +49,58 @@ impl Aws {
         Ok(Self {
             transport: Transport::from_environment()?,
             own: Own::from_environment(),
-            cache: Cache::new(Arc::new(SystemClock)),
             tried: Tried::default(),
         })
     }
+}
 
-    /// Whether the policy allows this spec now.
-    pub fn permitted(
-        &self,
-        tenant: &TenantId,
-        spec: &TenantKmsSpec,
-        policy: &Policy,
-    ) -> Result<(), Failure> {
-        // Any external id will do: it is no question of the policy.
-        let written = spec.aws.as_ref().and_then(|aws| aws.external_id.as_deref());
-        plan(
-            tenant,
-            spec,
-            Some(written.unwrap_or("-")),
-            policy,
-            &self.own,
-        )
-        .map(drop)
+#[async_trait]
+impl Cloud for Aws {
+    fn check(&self, ask: &Ask<'_>) -> Result<Option<AllowedVariable>, Failure> {
+        let written = ask.spec.aws.as_ref();
+        let external_id = match ask.anchor {
+            Some(anchor) => anchor.external_id(),
+            // Any external id will do: it is no question of the policy.
+            None => Some(
+                written
+                    .and_then(|aws| aws.external_id.clone())
+                    .unwrap_or_else(|| "-".to_owned()),
+            ),
+        };
+        let external_id = external_id.as_deref();
+        plan(ask.tenant, ask.spec, external_id, ask.policy, &self.own).map(|_| None)
     }
 
-    /// A client. AWS itself is asked only where `kmsKeyRef` is an alias that is not known to be a
-    /// certain key: which key it names.
-    pub async fn connect(
-        &self,
-        tenant: &TenantId,
-        spec: &TenantKmsSpec,
-        anchor: &Anchor,
-        policy: &Policy,
-        cluster: &Cluster,
-        fresh: bool,
-    ) -> Result<Arc<dyn Kms>, Failure> {
-        let external_id = anchor.external_id();
-        let mut subject = plan(tenant, spec, external_id.as_deref(), policy, &self.own)?;
-        let made = Made {
-            spec: (spec.kms_key_ref.clone(), spec.aws.clone(), anchor.clone()),
-            secret: None,
-        };
-        let cached = self.cache.get(tenant, &made, spec.timing().proof_ttl);
-        if let (false, Some(kms)) = (fresh, cached) {
-            return Ok(kms);
-        }
-        let begun = self.cache.now();
+    /// AWS itself is asked only where `kmsKeyRef` is an alias that is not known to be a certain
+    /// key: which key it names.
+    async fn client(&self, ask: &Ask<'_>, fresh: bool) -> Result<Arc<dyn Kms>, Failure> {
+        let external_id = ask.anchor.and_then(Anchor::external_id);
+        let external_id = external_id.as_deref();
+        let mut subject = plan(ask.tenant, ask.spec, external_id, ask.policy, &self.own)?;
         let source = Source {
             transport: self.transport.clone(),
             own: self.own.clone(),
-            cluster: cluster.clone(),
-            tenant: tenant.clone(),
+            cluster: ask.cluster.clone(),
+            tenant: ask.tenant.clone(),
             tried: self.tried.clone(),
             since: fresh.then(|| self.own.now()),
         };
         source.check(&subject).await?;
         let alias = subject.key.is_alias().then(|| subject.key.arn.clone());
         if alias.is_some() {
-            let pinned = anchor.key_id.as_deref();
+            let pinned = ask.anchor.and_then(|anchor| anchor.key_id.as_deref());
             if let Some(key) = pinned.and_then(|arn| subject.key.sibling(arn)) {
                 subject.key = key;
             }
         }
         let open = subject.key.is_alias();
         let kms = AwsKms::new(source, subject, alias);
-        let kms: Arc<dyn Kms> = Arc::new(if open { kms.resolved().await? } else { kms });
-        self.cache.put(tenant, made, begun, kms.clone());
-        Ok(kms)
+        Ok(Arc::new(if open { kms.resolved().await? } else { kms }))
     }
 
-    /// Drops the tenant's clients and sessions.
-    pub fn forget(&self, tenant: &TenantId) {
-        self.cache.forget(tenant);
+    /// The external id, and the key that an alias named.
+    fn is_anchored(&self) -> bool {
+        true
     }
 }
 

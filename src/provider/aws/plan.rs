@@ -4,8 +4,8 @@
 use super::keyref::KeyRef;
 use super::means::choose;
 use super::own::Own;
-use super::subject::{Subject, Who, quoted};
-use crate::api::{AwsSpec, Reason, TenantKmsSpec};
+use super::subject::{Subject, Who};
+use crate::api::{AwsSpec, TenantKmsSpec};
 use crate::policy::Policy;
 use crate::provider::{Failure, TenantId};
 
@@ -55,39 +55,18 @@ fn own_identity_allowed(
     who: &Who,
     policy: &Policy,
 ) -> Result<(), Failure> {
-    let (allowed, what, how) = match who {
+    let (exactly, what) = match who {
         Who::ServiceAccount { .. } => return Ok(()),
-        Who::Own => (
-            policy.allows_own_identity(tenant, &key.arn),
-            "the operator's own identity for",
-            "it needs",
-        ),
-        Who::Role { .. } => (
-            policy.names_own_identity(tenant, &key.arn),
-            "a role that the operator's own identity assumes for",
-            "it needs, without any '*',",
-        ),
+        Who::Own => (false, "the operator's own identity for"),
+        Who::Role { .. } => (true, "a role that the operator's own identity assumes for"),
     };
-    if allowed {
-        return Ok(());
-    }
-    Err(Failure::denial(
-        Reason::NotAllowed,
-        format!(
-            "the operator's configuration does not let tenant {tenant} use {what} {}. Check \
-             operatorIdentity.allow: {how} tenants: [{}] and keys: [{}], then: \
-             tenant-kms config check '<file>'",
-            key.arn,
-            quoted(&tenant.to_string()),
-            quoted(&key.arn)
-        ),
-    ))
+    policy.lends_own_identity(tenant, &key.arn, exactly, what)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::ProviderKind;
+    use crate::api::{ProviderKind, Reason};
     use crate::policy;
     use crate::provider::Kind;
     use crate::provider::aws::subject::tests::KEY;

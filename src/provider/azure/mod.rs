@@ -3,6 +3,7 @@
 
 mod choose;
 mod classify;
+mod connect;
 mod credential;
 mod endpoint;
 mod federation;
@@ -16,7 +17,5 @@ mod token;
 mod transport;
 
 pub use super::answer::is_guid;
-pub use federation::Own;
-pub use plan::{Plan, plan};
+pub use connect::Azure;
 pub use subject::quoted;
-pub use transport::Transport;

@@ -9,7 +9,7 @@ use super::federation::Own;
 use super::keyref::KeyRef;
 use super::kms::AzureKms;
 use super::source::{Application, SecretPlace, Source, TokenPlace};
-use super::subject::{Subject, Who, quoted};
+use super::subject::{Subject, Who};
 use super::transport::Transport;
 use crate::api::{AzureSpec, Reason, TenantKmsSpec};
 use crate::credentials::{Cluster, SecretSource};
@@ -146,31 +146,10 @@ fn own_identity_allowed(
         ));
     }
     let exactly = grant == Grant::OwnIdentityExactly;
-    let allowed = if exactly {
-        policy.names_own_identity(tenant, &key.id)
+    let what = if exactly {
+        "the operator's own token for an application that it names, and"
     } else {
-        policy.allows_own_identity(tenant, &key.id)
+        "the operator's own identity for"
     };
-    if allowed {
-        return Ok(());
-    }
-    let (what, needs) = if exactly {
-        (
-            "the operator's own token for an application that it names, and",
-            "it needs, without any '*',",
-        )
-    } else {
-        ("the operator's own identity for", "it needs")
-    };
-    Err(Failure::denial(
-        Reason::NotAllowed,
-        format!(
-            "the operator's configuration does not let tenant {tenant} use {what} {}. Check \
-             operatorIdentity.allow: {needs} tenants: [{}] and keys: [{}], then: tenant-kms config \
-             check '<file>'",
-            key.id,
-            quoted(&tenant.to_string()),
-            quoted(&key.id)
-        ),
-    ))
+    policy.lends_own_identity(tenant, &key.id, exactly, what)
 }

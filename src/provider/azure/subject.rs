@@ -1,6 +1,8 @@
 //! Who uses which key, as messages name it, and the commands that mend things. Every argument is
 //! single-quoted, and everything here was validated before it got here.
 
+pub use crate::credentials::quoted;
+
 /// The credential's side.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Who {
@@ -181,11 +183,6 @@ impl Subject {
         let url = format!("https://{}/healthstatus", self.host);
         format!("curl --verbose {}", quoted(&url))
     }
-}
-
-/// One argument for a shell.
-pub fn quoted(argument: &str) -> String {
-    format!("'{}'", argument.replace('\'', r"'\''"))
 }
 
 #[cfg(test)]

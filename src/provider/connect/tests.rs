@@ -118,3 +118,45 @@ async fn a_grant_withdrawn_is_heard_although_a_client_is_at_hand() {
     setup.policy.send_replace(allowing("tenants/acme"));
     assert!(setup.connect("a", false).await.is_ok());
 }
+
+#[cfg(feature = "aws")]
+#[tokio::test]
+async fn a_client_of_aws_is_for_what_is_on_record() {
+    let setup = Setup::new();
+    let key = "arn:aws:kms:eu-central-1:444455556666:key/1234abcd-12ab-34cd-56ef-1234567890ab";
+    let text = format!(
+        "apiVersion: {}\nkind: {}\noperatorIdentity: {{ allow: [{{ tenants: [tenants/acme], keys: \
+         ['{key}'] }}] }}\n",
+        policy::API_VERSION,
+        policy::KIND
+    );
+    let allowed = Arc::new(policy::parse(&text).expect("valid"));
+    setup.policy.send_replace(allowed);
+    let spec = serde_json::json!({
+        "provider": "aws", "kmsKeyRef": key,
+        "aws": { "roleArn": "arn:aws:iam::444455556666:role/acme" },
+    });
+    let spec: TenantKmsSpec = serde_json::from_value(spec).expect("a spec");
+    let connect = async |uid: &str| {
+        let anchor = Anchor::of(uid, None);
+        let client = setup
+            .providers
+            .connect(&setup.tenant, &spec, &anchor, false);
+        client.await.expect("connected")
+    };
+    let first = connect("a").await;
+    assert!(Arc::ptr_eq(&first, &connect("a").await));
+    assert!(
+        !Arc::ptr_eq(&first, &connect("b").await),
+        "another external id"
+    );
+}
+
+#[tokio::test]
+async fn a_cloud_that_was_not_built_is_told() {
+    let mut setup = Setup::new();
+    setup.providers.clouds.clear();
+    let failure = setup.connect("a", false).await.err().expect("refused");
+    assert_eq!(failure.reason, Reason::ProviderNotBuilt);
+    assert!(failure.message.contains("'azure'"), "{}", failure.message);
+}

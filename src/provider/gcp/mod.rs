@@ -19,27 +19,26 @@ mod wire;
 use std::fmt;
 use std::sync::Arc;
 
+use async_trait::async_trait;
+
 pub use keyref::KeyRef;
-pub use plan::{is_account, is_provider, plan, subject};
+pub use plan::{is_account, is_provider, subject};
 pub use subject::{Base, Subject};
 
 use kms::GcpKms;
 use machine::Machine;
+use plan::plan;
 use transport::Transport;
 
-use super::cache::{Cache, Made};
+use super::cloud::{Ask, Cloud};
 use super::http::NoClient;
-use super::{Failure, Kms, TenantId};
-use crate::api::{GcpSpec, TenantKmsSpec};
-use crate::clock::SystemClock;
-use crate::credentials::Cluster;
-use crate::policy::Policy;
+use super::{Failure, Kms};
+use crate::policy::AllowedVariable;
 
-/// Google as this process reaches it, with the clients of its tenants.
+/// Google as this process reaches it.
 pub struct Gcp {
     transport: Transport,
     machine: Machine,
-    cache: Cache<(String, Option<Box<GcpSpec>>)>,
 }
 
 impl fmt::Debug for Gcp {
@@ -54,41 +53,21 @@ impl Gcp {
         Ok(Self {
             machine: Machine::new(transport.clone()),
             transport,
-            cache: Cache::new(Arc::new(SystemClock)),
         })
     }
+}
 
-    /// A client for the key and credential that `spec` names; a new one, with a new token, when it
-    /// must be `fresh`.
-    pub async fn connect(
-        &self,
-        tenant: &TenantId,
-        spec: &TenantKmsSpec,
-        policy: &Policy,
-        cluster: &Cluster,
-        fresh: bool,
-    ) -> Result<Arc<dyn Kms>, Failure> {
-        let plan = plan(tenant, spec, policy)?;
-        let made = Made {
-            spec: (spec.kms_key_ref.clone(), spec.gcp.clone()),
-            secret: None,
-        };
-        // A token is used for at most `proofTTL`, and so is the client that holds it.
-        let life = spec.timing().proof_ttl;
-        let cached = self.cache.get(tenant, &made, life);
-        if let (false, Some(kms)) = (fresh, cached) {
-            return Ok(kms);
-        }
-        let begun = self.cache.now();
-        let source = plan.source(&self.transport, &self.machine, cluster, fresh);
-        source.check().await?;
-        let kms: Arc<dyn Kms> = Arc::new(GcpKms::new(source, life));
-        self.cache.put(tenant, made, begun, kms.clone());
-        Ok(kms)
+#[async_trait]
+impl Cloud for Gcp {
+    fn check(&self, ask: &Ask<'_>) -> Result<Option<AllowedVariable>, Failure> {
+        plan(ask.tenant, ask.spec, ask.policy).map(|_| None)
     }
 
-    /// Drops the tenant's clients and tokens.
-    pub fn forget(&self, tenant: &TenantId) {
-        self.cache.forget(tenant);
+    async fn client(&self, ask: &Ask<'_>, fresh: bool) -> Result<Arc<dyn Kms>, Failure> {
+        let plan = plan(ask.tenant, ask.spec, ask.policy)?;
+        let source = plan.source(&self.transport, &self.machine, ask.cluster, fresh);
+        source.check().await?;
+        let life = ask.spec.timing().proof_ttl;
+        Ok(Arc::new(GcpKms::new(source, life)))
     }
 }

@@ -7,7 +7,7 @@ use super::source::Source;
 use super::subject::{Base, Provider, Subject, Who};
 use super::transport::Transport;
 use crate::api::{GcpSpec, Reason, TenantKmsSpec};
-use crate::credentials::{Cluster, quoted};
+use crate::credentials::Cluster;
 use crate::policy::Policy;
 use crate::policy::pattern::{is_dns_name, is_google_project};
 use crate::provider::{Failure, TenantId};
@@ -166,33 +166,12 @@ fn own_identity_allowed(
         return Ok(());
     }
     let exactly = who.impersonates.is_some();
-    let allowed = if exactly {
-        policy.names_own_identity(tenant, &key.id)
+    let what = if exactly {
+        "the operator's own identity to impersonate a service account that it names, for"
     } else {
-        policy.allows_own_identity(tenant, &key.id)
+        "the operator's own identity for"
     };
-    if allowed {
-        return Ok(());
-    }
-    let (what, needs) = if exactly {
-        (
-            "the operator's own identity to impersonate a service account that it names, for",
-            "it needs, without any '*',",
-        )
-    } else {
-        ("the operator's own identity for", "it needs")
-    };
-    Err(Failure::denial(
-        Reason::NotAllowed,
-        format!(
-            "the operator's configuration does not let tenant {tenant} use {what} {}. Check \
-             operatorIdentity.allow: {needs} tenants: [{}] and keys: [{}], then: tenant-kms config \
-             check '<file>'",
-            key.id,
-            quoted(&tenant.to_string()),
-            quoted(&key.id)
-        ),
-    ))
+    policy.lends_own_identity(tenant, &key.id, exactly, what)
 }
 
 #[cfg(test)]
