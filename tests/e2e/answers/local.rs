@@ -294,7 +294,7 @@ async fn half_a_credential_is_none() {
             }
         })
         .sends_nothing(),
-        row("another provider", ("Misconfigured", "ProviderNotBuilt", "'gcp'"), |c| {
+        row("another provider", ("Misconfigured", "InvalidKeyRef", "gcloud kms keys list"), |c| {
             c.spec.clear();
             c.provider = "gcp";
         })
