@@ -60,6 +60,9 @@ pub struct Details {
     pub request_id: Option<Code>,
     /// How long the cloud asked to be left alone.
     pub retry_after: Option<Duration>,
+    /// The bytes were looked at and refused, as no outage and no proxy does: they are not what they
+    /// were, or the key is not. Which of the two, a probe tells.
+    pub bytes_refused: bool,
 }
 
 impl Failure {
@@ -71,6 +74,7 @@ impl Failure {
             code: None,
             request_id: None,
             retry_after: None,
+            bytes_refused: false,
         }))
     }
 
@@ -105,6 +109,12 @@ impl Failure {
     #[must_use]
     pub fn with_retry_after(mut self, after: Option<Duration>) -> Self {
         self.retry_after = after;
+        self
+    }
+
+    #[must_use]
+    pub fn with_bytes_refused(mut self) -> Self {
+        self.bytes_refused = true;
         self
     }
 }

@@ -269,7 +269,7 @@ impl Kms for Reached {
         let blob = blob.filter(|one| one.key == self.key && one.version == wrapped.kek_version);
         let blob = blob.filter(|one| one.uid == uid || !state.binds);
         let Some(bytes) = blob.map(|blob| blob.bytes.clone()) else {
-            return Err(Failure::transient(Reason::ProviderError, "bad bytes"));
+            return Err(Failure::transient(Reason::ProviderError, "bad bytes").with_bytes_refused());
         };
         let other = state.order.iter().rev();
         let mut other = other.filter(|one| **one != wrapped.ciphertext);

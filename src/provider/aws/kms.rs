@@ -201,7 +201,8 @@ impl Kms for AwsKms {
         wrapped: &Wrapped,
     ) -> Result<Zeroizing<Vec<u8>>, Failure> {
         if wrapped.kek_version != self.subject.key.id() {
-            return Err(self.distrusted("has another key than the one on record"));
+            let failure = self.distrusted("has another key than the one on record");
+            return Err(failure.with_bytes_refused());
         }
         let call = async {
             let call = self

@@ -188,10 +188,10 @@ impl Kms for AzureKms {
     async fn unwrap(&self, _: &str, wrapped: &Wrapped) -> Result<Zeroizing<Vec<u8>>, Failure> {
         // It is put into a path unescaped, and may come from a stored record.
         if !is_version(&wrapped.kek_version) {
-            return Err(distrusted(
-                &self.subject,
-                "has no version of the recorded form",
-            ));
+            return Err(
+                distrusted(&self.subject, "has no version of the recorded form")
+                    .with_bytes_refused(),
+            );
         }
         self.open(OURS, &wrapped.kek_version, &wrapped.ciphertext)
             .await

@@ -129,6 +129,7 @@ pub fn does_not_open(key: &KeyRef) -> Failure {
             key.id()
         ),
     )
+    .with_bytes_refused()
 }
 
 pub fn no_random_bytes() -> Failure {

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use super::wrapping::{Opened, lock};
 use super::{Locked, MasterKey, problem};
-use crate::api::{ImportFrom, Reason};
+use crate::api::ImportFrom;
 use crate::provider::{Failure, Kms, probe};
 
 /// More than any key service makes of 32 bytes, in base64 and broken into lines.
@@ -29,7 +29,7 @@ pub async fn take(
     let opened = match kms.unwrap_foreign(algorithm, version, &wrapped).await {
         Ok(bytes) => bytes,
         // Not these bytes: is it the key, or is it the bytes?
-        Err(failure) if failure.reason == Reason::ProviderError => {
+        Err(failure) if failure.bytes_refused => {
             return Err(match probe(kms, tenant_uid).await {
                 Ok(_) => problem::no_wrapped_key("does not open with that key"),
                 Err(_) => failure,

@@ -1,4 +1,5 @@
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -18,6 +19,8 @@ struct Drawer {
     wrapped: Mutex<Vec<Vec<u8>>>,
     /// Hands out what stands at this place, whatever is asked for.
     lies: Option<usize>,
+    /// So many times it is out of order before it opens anything.
+    outages: AtomicUsize,
 }
 
 impl Drawer {
@@ -26,6 +29,7 @@ impl Drawer {
             version,
             wrapped: Mutex::default(),
             lies: None,
+            outages: AtomicUsize::new(0),
         }
     }
 }
@@ -42,11 +46,17 @@ impl Kms for Drawer {
     }
 
     async fn unwrap(&self, _: &str, one: &Wrapped) -> Result<Zeroizing<Vec<u8>>, Failure> {
+        let less = |left: usize| left.checked_sub(1);
+        if self.outages.fetch_update(SeqCst, SeqCst, less).is_ok() {
+            return Err(Failure::transient(Reason::ProviderError, "status 503"));
+        }
         let wrapped = self.wrapped.lock().expect("no panic");
         let place = self.lies.unwrap_or(usize::from(one.ciphertext[0]) - 1);
         match wrapped.get(place) {
             Some(bytes) => Ok(Zeroizing::new(bytes.clone())),
-            None => Err(Failure::transient(Reason::ProviderError, "no such bytes")),
+            None => {
+                Err(Failure::transient(Reason::ProviderError, "no such bytes").with_bytes_refused())
+            }
         }
     }
 
@@ -155,6 +165,24 @@ async fn bytes_that_do_not_open_while_the_key_works_are_the_records_fault() {
     locked.wrapped.ciphertext = vec![200];
     let failure = open(&kms, UID, &locked).await.expect_err("changed");
     assert_eq!(failure.reason, Reason::KeyringCorrupt);
+}
+
+#[tokio::test]
+async fn an_outage_that_ends_before_anybody_looks_accuses_no_record() {
+    let kms = Drawer::new("v1");
+    let one = first(&kms).await;
+    let locked = one.locked(&one.versions[0]).expect("live");
+    let foreign = Zeroizing::new(vec![7; 32]);
+    let foreign = kms.wrap("", &foreign).await.expect("wrapped");
+    kms.outages.store(1, SeqCst);
+    let failure = open(&kms, UID, &locked).await.expect_err("one 503");
+    assert_eq!(failure.reason, Reason::ProviderError);
+    kms.outages.store(1, SeqCst);
+    let from = import_from("foreign");
+    let failure = take(&kms, UID, &from, &foreign.ciphertext)
+        .await
+        .expect_err("one 503");
+    assert_eq!(failure.reason, Reason::ProviderError);
 }
 
 #[tokio::test]

@@ -68,7 +68,7 @@ pub async fn open(kms: &dyn Kms, tenant_uid: &str, locked: &Locked) -> Result<Op
     let bytes = match kms.unwrap(tenant_uid, &locked.wrapped).await {
         Ok(bytes) => bytes,
         // Not these bytes: is it the key, or is it the bytes?
-        Err(failure) if failure.reason == Reason::ProviderError => {
+        Err(failure) if failure.bytes_refused => {
             return Err(match probe(kms, tenant_uid).await {
                 Ok(_) => problem::corrupt(&locked.id),
                 Err(_) => failure,

@@ -40,7 +40,9 @@ pub fn kms(operation: Operation, said: &Said, subject: &Subject) -> Failure {
         (400, "NotFoundException") => refusal.not_found(),
         (400, "KMSInvalidStateException") => refusal.invalid_state(said),
         (400, "InvalidKeyUsageException") => refusal.unusable(),
-        (400, "InvalidCiphertextException" | "IncorrectKeyException") => refusal.does_not_open(),
+        (400, "InvalidCiphertextException" | "IncorrectKeyException") => {
+            refusal.does_not_open().with_bytes_refused()
+        }
         (400, "InvalidSignatureException") => refusal.signature(said),
         (
             400 | 403,

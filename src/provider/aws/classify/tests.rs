@@ -226,6 +226,15 @@ const STS: [(u16, &str, &str, Kind, Kind, Reason); 9] = [
 ];
 
 #[test]
+fn only_two_words_are_about_the_bytes() {
+    for (code, end, ..) in KMS {
+        let refused = matches!(code, "InvalidCiphertextException" | "IncorrectKeyException");
+        assert_eq!(of_kms(400, code, end).bytes_refused, refused, "{code}");
+        assert!(!of_kms(503, code, end).bytes_refused, "{code}");
+    }
+}
+
+#[test]
 fn what_sts_says() {
     for (status, code, message, of_role, of_account, reason) in STS {
         for (who, kind) in [(role(), of_role), (account(), of_account)] {

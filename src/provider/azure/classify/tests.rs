@@ -88,6 +88,26 @@ fn a_bad_parameter_blames_the_key_at_wrap_only() {
     assert_eq!(of(Operation::Wrap).reason, Reason::KeyUnusable);
     assert_eq!(of(Operation::Wrap).kind, Kind::Misconfigured);
     assert_eq!(of(Operation::Unwrap).kind, Kind::Transient);
+    assert!(of(Operation::Unwrap).bytes_refused);
+    assert!(!of(Operation::Wrap).bytes_refused);
+}
+
+#[test]
+fn an_outage_says_nothing_of_the_bytes() {
+    for (status, code) in [
+        (400, "SomethingNew"),
+        (403, "ForbiddenByFirewall"),
+        (429, "Throttled"),
+        (500, "BadParameter"),
+        (503, "ServiceUnavailable"),
+    ] {
+        let body = format!(r#"{{"error":{{"code":"{code}","message":"m"}}}}"#);
+        let answer = answer(status, &body);
+        let failure = vault(Operation::Unwrap, &answer, &application(), None);
+        assert!(!failure.bytes_refused, "{status} {code}");
+    }
+    let page = answer(400, "<html>BadParameter</html>");
+    assert!(!vault(Operation::Unwrap, &page, &application(), None).bytes_refused);
 }
 
 proptest! {

@@ -83,6 +83,9 @@ pub fn vault(
                 400 if code == "BadParameter" && operation == Operation::Wrap => {
                     (refusal.unusable(), Some(code))
                 }
+                400 if code == "BadParameter" && operation == Operation::Unwrap => {
+                    (refusal.unlisted(status).with_bytes_refused(), Some(code))
+                }
                 500.. => (refusal.broken(status), Some(code)),
                 _ => (refusal.unlisted(status), Some(code)),
             }

@@ -148,6 +148,7 @@ fn does_not_open(subject: &Subject) -> Failure {
             subject.describe_key()
         ),
     )
+    .with_bytes_refused()
 }
 
 /// The checksums of the two ends differ, in either direction.
@@ -177,4 +178,5 @@ pub fn foreign_version(subject: &Subject) -> Failure {
             subject.describe_key()
         ),
     )
+    .with_bytes_refused()
 }

@@ -256,6 +256,7 @@ fn requests_that_are_refused_blame_the_right_side() {
     let crc = "The checksum in field plaintext_crc32c did not match the data in field plaintext.";
     for failure in both(&error(400, "INVALID_ARGUMENT", crc, &json!([])), &machine()) {
         is(&failure, Kind::Transient, Reason::ProviderError, "CRC32C");
+        assert!(!failure.bytes_refused);
     }
     let [encrypt, decrypt] = both(&error(400, "INVALID_ARGUMENT", "m", &json!([])), &machine());
     is(
@@ -270,6 +271,7 @@ fn requests_that_are_refused_blame_the_right_side() {
         Reason::ProviderError,
         "cannot decrypt what is stored",
     );
+    assert!(decrypt.bytes_refused && !encrypt.bytes_refused);
     let [encrypt, decrypt] = both(
         &error(400, "FAILED_PRECONDITION", "m", &json!([])),
         &machine(),
@@ -299,6 +301,7 @@ fn throttling_and_outages() {
         let answer = error(status, word, "m", &json!([]));
         for failure in both(&answer, &machine()) {
             is(&failure, Kind::Transient, reason, "cloudkms.googleapis.com");
+            assert!(!failure.bytes_refused, "an outage accuses no record");
         }
         let failure = iam(&answer, &impersonating(), None);
         is(
