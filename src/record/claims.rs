@@ -1,6 +1,7 @@
 //! A key belongs to one namespace. The holder keeps who has which key: what the records' labels
 //! say, and what is about to be recorded. Only digests of key ids are held.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use aws_lc_rs::digest;
@@ -14,7 +15,20 @@ pub const NAME_LABEL: &str = "tenantkms.dev/tenant-name";
 
 /// What stands in the claim label: 32 hex digits of sha256(canonical key id).
 pub fn digest(key_id: &str) -> String {
-    encode_hex(&digest::digest(&digest::SHA256, key_id.as_bytes()).as_ref()[..16])
+    let key = everywhere(key_id);
+    encode_hex(&digest::digest(&digest::SHA256, key.as_bytes()).as_ref()[..16])
+}
+
+/// Replicas of a multi-Region key of AWS have its id and its material: they are one key, in no region.
+/// Here and not in the provider, so that a build without it reads the same claims.
+fn everywhere(key_id: &str) -> Cow<'_, str> {
+    let parts: Vec<&str> = key_id.splitn(6, ':').collect();
+    match parts[..] {
+        ["arn", partition, "kms", _, account, key] if key.starts_with("key/mrk-") => {
+            format!("arn:{partition}:kms::{account}:{key}").into()
+        }
+        _ => key_id.into(),
+    }
 }
 
 /// Another namespace has the key.
@@ -150,6 +164,14 @@ mod tests {
         assert_eq!(take(&mut claims, &twin, "key-3"), Ok(()));
         assert_eq!(claims.check(&other, "key"), Ok(()));
         assert_eq!(claims.check(&other, "key-2"), Err(Taken));
+    }
+
+    #[test]
+    fn a_multi_region_key_is_one_key_in_all_regions() {
+        let key = |region: &str, id: &str| digest(&format!("arn:aws:kms:{region}:4444:key/{id}"));
+        assert_eq!(key("eu-west-1", "mrk-1"), key("us-east-1", "mrk-1"));
+        assert_ne!(key("eu-west-1", "mrk-1"), key("eu-west-1", "mrk-2"));
+        assert_ne!(key("eu-west-1", "1"), key("us-east-1", "1"));
     }
 
     #[test]

@@ -16,8 +16,9 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use futures::FutureExt;
+use futures::future::BoxFuture;
 use jiff::Timestamp;
-use tokio::sync::OnceCell;
+use tokio::sync::Mutex;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
@@ -45,7 +46,7 @@ pub struct AwsKms {
     /// What the spec names the key by, where it is an alias.
     alias: Option<String>,
     /// Of the customer's role: bought when it is first needed, thrown away with this.
-    session: OnceCell<Credentials>,
+    session: Mutex<Option<Credentials>>,
 }
 
 impl AwsKms {
@@ -56,7 +57,7 @@ impl AwsKms {
             alias,
             identity: subject.who.describe(),
             subject,
-            session: OnceCell::new(),
+            session: Mutex::default(),
         }
     }
 
@@ -78,25 +79,24 @@ impl AwsKms {
     }
 
     async fn describe(&self, arn: &str) -> Result<KeyMetadata, Failure> {
-        let call = async {
-            let client = self.client().await?;
-            let call = client.describe_key().key_id(arn);
-            let answer = call.send().boxed().await;
-            answer.map_err(|error| self.failure(Operation::Describe, &error))
-        };
-        let said = self.bounded(call).await?.key_metadata;
+        let send = |client: Client| client.describe_key().key_id(arn).send().boxed();
+        let said = self.call(Operation::Describe, send).await?.key_metadata;
         said.ok_or_else(|| self.distrusted("tells nothing of the key"))
     }
 
     /// With a client of its own for each call, so that a tenant between two calls costs a session alone.
     async fn client(&self) -> Result<Client, Failure> {
-        let new = || self.source.session(&self.subject);
         let session = async {
-            match self.subject.who {
-                // The operator's, which is shared and renewed elsewhere.
-                Who::Own => new().await,
-                _ => self.session.get_or_try_init(new).await.cloned(),
+            // The operator's is shared and renewed elsewhere.
+            if self.subject.who == Who::Own {
+                return self.source.session(&self.subject).await;
             }
+            let mut held = self.session.lock().await;
+            if let Some(session) = held.as_ref() {
+                return Ok(session.clone());
+            }
+            let session = self.source.session(&self.subject).await?;
+            Ok(held.insert(session).clone())
         };
         let session = timeout(SESSION_DEADLINE, session).await;
         let late = |_| classify::trouble(Trouble::Timeout, Service::Sts, &self.subject);
@@ -104,18 +104,45 @@ impl AwsKms {
         Ok(client(&self.source.transport, &self.subject, session))
     }
 
-    async fn bounded<T>(
+    /// One call of KMS. A session that was good and is refused, as when the role was made anew, says
+    /// nothing about the role: STS is asked for another one, and tells.
+    async fn call<T, E>(
         &self,
-        call: impl Future<Output = Result<T, Failure>>,
-    ) -> Result<T, Failure> {
-        let answer = timeout(DEADLINE, call).await;
-        answer.unwrap_or_else(|_| {
+        operation: Operation,
+        send: impl Fn(Client) -> BoxFuture<'static, Result<T, SdkError<E, HttpResponse>>> + Sync,
+    ) -> Result<T, Failure>
+    where
+        E: ProvideErrorMetadata + Error + 'static,
+    {
+        let answer = timeout(DEADLINE, async {
+            let once = async || {
+                let answer = send(self.client().await?).await;
+                answer.map_err(|error| self.failure(operation, &error))
+            };
+            match once().await {
+                Err(failure) if self.is_of_session(&failure) => {
+                    self.session.lock().await.take();
+                    once().await
+                }
+                answer => answer,
+            }
+        });
+        answer.await.unwrap_or_else(|_| {
             Err(classify::trouble(
                 Trouble::Timeout,
                 Service::Kms,
                 &self.subject,
             ))
         })
+    }
+
+    fn is_of_session(&self, failure: &Failure) -> bool {
+        self.subject.who != Who::Own
+            && failure.reason == Reason::CredentialRejected
+            && failure
+                .code
+                .as_ref()
+                .is_some_and(|code| classify::is_of_session(code.as_str()))
     }
 
     fn failure<E>(&self, operation: Operation, error: &SdkError<E, HttpResponse>) -> Failure
@@ -170,18 +197,15 @@ impl Kms for AwsKms {
         tenant_uid: &str,
         plaintext: &Zeroizing<Vec<u8>>,
     ) -> Result<Wrapped, Failure> {
-        let call = async {
-            let call = self
-                .client()
-                .await?
+        let send = |client: Client| {
+            let call = client
                 .encrypt()
                 .key_id(&self.subject.key.arn)
                 .plaintext(Blob::new(plaintext.as_slice()))
                 .encryption_context(CONTEXT, tenant_uid);
-            let answer = call.send().boxed().await;
-            answer.map_err(|error| self.failure(Operation::Encrypt, &error))
+            call.send().boxed()
         };
-        let answer = self.bounded(call).await?;
+        let answer = self.call(Operation::Encrypt, send).await?;
         self.check_key(answer.key_id())?;
         let blob = answer.ciphertext_blob.map(Blob::into_inner);
         let ciphertext = blob.ok_or_else(|| self.distrusted("gave an answer without a value"))?;
@@ -204,18 +228,15 @@ impl Kms for AwsKms {
             let failure = self.distrusted("has another key than the one on record");
             return Err(failure.with_bytes_refused());
         }
-        let call = async {
-            let call = self
-                .client()
-                .await?
+        let send = |client: Client| {
+            let call = client
                 .decrypt()
                 .key_id(&self.subject.key.arn)
                 .ciphertext_blob(Blob::new(wrapped.ciphertext.as_slice()))
                 .encryption_context(CONTEXT, tenant_uid);
-            let answer = call.send().boxed().await;
-            answer.map_err(|error| self.failure(Operation::Decrypt, &error))
+            call.send().boxed()
         };
-        let answer = self.bounded(call).await?;
+        let answer = self.call(Operation::Decrypt, send).await?;
         self.check_key(answer.key_id())?;
         let plaintext = answer.plaintext.map(Blob::into_inner).map(Zeroizing::new);
         plaintext.ok_or_else(|| self.distrusted("gave an answer without a value"))

@@ -8,6 +8,7 @@ use super::subject::{Subject, Who};
 use crate::api::{AwsSpec, TenantKmsSpec};
 use crate::policy::Policy;
 use crate::provider::{Failure, TenantId};
+use crate::record::store::secret_name;
 
 /// A role session's name has at most this many characters.
 const SESSION_NAME: usize = 64;
@@ -44,6 +45,7 @@ pub fn subject(
         key,
         own: own.map(str::to_owned),
         session,
+        label: secret_name(tenant),
     })
 }
 

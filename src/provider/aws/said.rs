@@ -50,13 +50,36 @@ impl Said {
         self.code.as_deref().unwrap_or_default()
     }
 
-    /// Whether the service's sentence begins (or ends) with this.
+    /// Whether the service's sentence begins with this, or ends.
     pub fn begins(&self, with: &str) -> bool {
         self.message.starts_with(with)
     }
 
     pub fn ends(&self, with: &str) -> bool {
         self.message.ends_with(with)
+    }
+
+    /// Whether it is somewhere in the sentence.
+    pub fn has(&self, what: &str) -> bool {
+        self.message.contains(what)
+    }
+
+    /// Whether a refusal is that of a VPC endpoint, whose policy is its network's owner's; docs.aws.amazon.com,
+    /// IAM User Guide, "Troubleshoot access denied error messages".
+    pub fn is_of_endpoint(&self) -> bool {
+        self.has("VPC endpoint policy")
+    }
+
+    /// Whether a refusal is by the policies of whoever asks, not by those of what is asked for; likewise.
+    pub fn is_of_caller(&self) -> bool {
+        [
+            "identity-based policy",
+            "service control policy",
+            "permissions boundary",
+            "session policy",
+        ]
+        .iter()
+        .any(|policy| self.has(policy))
     }
 
     #[cfg(test)]

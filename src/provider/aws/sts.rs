@@ -55,7 +55,10 @@ impl Refused {
 
     /// Whether STS itself says that the role does not open.
     pub fn is_denied(&self) -> bool {
-        matches!(self, Self::Said(said) if said.status == 403 && said.code() == "AccessDenied")
+        matches!(self, Self::Said(said) if said.status == 403
+            && said.code() == "AccessDenied"
+            && !said.is_of_endpoint()
+            && !said.is_of_caller())
     }
 }
 

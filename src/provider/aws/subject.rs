@@ -24,6 +24,9 @@ pub struct Subject {
     pub own: Option<String>,
     /// What the customer sees in CloudTrail.
     pub session: String,
+    /// What a grant or a policy for this tenant is called, and for no other: so that whoever runs a command
+    /// twice has one, and takes all when taking it.
+    pub label: String,
 }
 
 impl Who {
@@ -80,8 +83,9 @@ impl Subject {
         let principal = self.who.role().or(self.own.as_deref());
         let principal = principal.unwrap_or("<ARN of the operator's role>");
         let grantee = format!(
-            "--grantee-principal {} --operations Encrypt Decrypt DescribeKey",
-            quoted(principal)
+            "--grantee-principal {} --operations Encrypt Decrypt DescribeKey --name {}",
+            quoted(principal),
+            quoted(&self.label)
         );
         self.key_command("create-grant", &grantee)
     }
@@ -178,6 +182,7 @@ pub mod tests {
             key: KeyRef::parse(KEY).expect("a key"),
             own: Some("arn:aws:iam::111122223333:role/operator".to_owned()),
             session: "tenant-kms-tenants-acme".to_owned(),
+            label: "tkms-fedcba9876543210fedcba9876543210".to_owned(),
         }
     }
 

@@ -67,21 +67,20 @@ pub fn operator(plan: &Plan) -> String {
     let statement = match (subject.who.role(), &subject.key.names) {
         (Some(role), _) => allow(json!("sts:AssumeRole"), role),
         (None, Names::Key(_)) => allow(json!(USE), &subject.key.arn),
-        // An alias is no resource: it stands for the key that has it.
-        (None, Names::Alias(name)) => {
+        // An alias is no resource, and one that moves must not take the right to the former key with it:
+        // the grant on each key decides.
+        (None, Names::Alias(_)) => {
             let every = subject.key.arn.split(":alias/").next().unwrap_or_default();
-            let mut statement = allow(json!(USE), &format!("{every}:key/*"));
-            let aliases = json!({ "kms:ResourceAliases": format!("alias/{name}") });
-            statement["Condition"] = json!({ "ForAnyValue:StringEquals": aliases });
-            statement
+            allow(json!(USE), &format!("{every}:key/*"))
         }
     };
     let policy = json!({ "Version": "2012-10-17", "Statement": [statement] });
     format!(
-        "# The role of the operator may do that.\naws iam put-role-policy --role-name {} --policy-name {} \
+        "# The role of the operator may do that. All policies of a role have 10,240 characters: for more than some \
+         tens of tenants write one for all.\naws iam put-role-policy --role-name {} --policy-name {} \
          --policy-document {}\n",
         quoted(role_name(own)),
-        quoted(&subject.session),
+        quoted(&subject.label),
         quoted(&policy.to_string())
     )
 }

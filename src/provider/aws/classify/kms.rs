@@ -5,7 +5,7 @@
 use crate::api::Reason;
 use crate::provider::Failure;
 use crate::provider::aws::said::Said;
-use crate::provider::aws::subject::{Subject, reach};
+use crate::provider::aws::subject::{Subject, Who, reach};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
@@ -35,7 +35,7 @@ pub fn kms(operation: Operation, said: &Said, subject: &Subject) -> Failure {
         (429, _) => refusal.throttled(),
         (status @ 500.., _) => refusal.inconclusive(&format!("failed with status {status}")),
         // AWS answers a refusal by KMS with 400; those that stand in for it, with 403.
-        (400 | 403, "AccessDeniedException") => refusal.access(),
+        (400 | 403, "AccessDeniedException") => refusal.access(said),
         (400, "DisabledException") => refusal.disabled(),
         (400, "NotFoundException") => refusal.not_found(),
         (400, "KMSInvalidStateException") => refusal.invalid_state(said),
@@ -67,6 +67,13 @@ pub fn kms(operation: Operation, said: &Said, subject: &Subject) -> Failure {
         .with_retry_after(said.retry_after)
 }
 
+/// What an external key manager's no is called.
+const EXTERNAL_NO: [&str; 3] = [
+    "external key store proxy denied access to the operation",
+    "the external key is not enabled in the external key manager",
+    "it could not find the external key",
+];
+
 /// AWS's services call it by several names.
 pub fn is_throttling(code: &str) -> bool {
     matches!(
@@ -81,8 +88,22 @@ struct Refusal<'a> {
 }
 
 impl Refusal<'_> {
-    fn access(&self) -> Failure {
+    fn access(&self, said: &Said) -> Failure {
         let (subject, operation) = (self.subject, self.operation);
+        if said.is_of_endpoint() {
+            return endpoint(&subject.kms_host());
+        }
+        if subject.who == Who::Own && said.is_of_caller() {
+            return Failure::misconfigured(
+                Reason::IdentityUnavailable,
+                format!(
+                    "the policies of the operator's own role do not allow {operation} with {}; its \
+                     owner was not asked. Add it to them; who asks is told by: {}",
+                    subject.key_name(),
+                    subject.who_am_i()
+                ),
+            );
+        }
         Failure::denial(
             Reason::AccessDenied,
             format!(
@@ -122,10 +143,11 @@ impl Refusal<'_> {
     /// One code for several states, which only the sentence tells apart. "Pending import" is what a
     /// key becomes when its owner deletes the imported material, "immediately" unusable, or lets it
     /// expire (Developer Guide, "Delete imported key material"): the owner's own act on this key, so
-    /// a no like a deletion. A custom key store that is disconnected may as well be an outage.
+    /// a no like a deletion. An external key store's no is its key manager's ("Troubleshoot external
+    /// key stores"). A key store that is disconnected may as well be an outage.
     fn invalid_state(&self, said: &Said) -> Failure {
         let (key, subject) = (self.subject.key_name(), self.subject);
-        if said.ends(" is pending deletion.") {
+        if said.ends(" is pending deletion.") || said.ends(" is pending replica deletion.") {
             return Failure::denial(
                 Reason::KeyUnusable,
                 format!(
@@ -147,6 +169,18 @@ impl Refusal<'_> {
                         "get-parameters-for-import",
                         "--wrapping-algorithm 'RSAES_OAEP_SHA_256' --wrapping-key-spec 'RSA_3072'"
                     )
+                ),
+            );
+        }
+        if EXTERNAL_NO.iter().any(|no| said.has(no)) {
+            return Failure::denial(
+                Reason::KeyUnusable,
+                format!(
+                    "{key} is in an external key store, whose key manager refuses {}: its key is \
+                     disabled, gone, or not for this use. Check there with its owner; the store is \
+                     told by: {}",
+                    self.operation,
+                    subject.key_command("describe-key", "--query KeyMetadata.XksKeyConfiguration")
                 ),
             );
         }
@@ -229,6 +263,26 @@ impl Refusal<'_> {
             ),
         )
     }
+}
+
+/// Whether this is said of a session rather than of what it asks for.
+pub fn is_of_session(code: &str) -> bool {
+    matches!(
+        code,
+        "UnrecognizedClientException" | "ExpiredTokenException" | "InvalidClientTokenId"
+    )
+}
+
+/// What stands in the network between, which the platform owns, like a firewall.
+pub fn endpoint(host: &str) -> Failure {
+    Failure::misconfigured(
+        Reason::IdentityUnavailable,
+        format!(
+            "the policy of a VPC endpoint on the way to {host} does not allow this: nobody behind it \
+             was asked. Check the endpoints of the operator's network: aws ec2 \
+             describe-vpc-endpoints --query 'VpcEndpoints[].[ServiceName,PolicyDocument]'"
+        ),
+    )
 }
 
 /// The signature's time and the service's are too far apart.

@@ -8,7 +8,7 @@ mod own;
 mod sts;
 mod trouble;
 
-pub use kms::{Operation, kms};
+pub use kms::{Operation, is_of_session, kms};
 pub use own::{metadata, reach as reach_metadata, web_identity as own_web_identity};
 pub use sts::{opens_to_anybody, sts};
 pub use trouble::{Service, trouble};

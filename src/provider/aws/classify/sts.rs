@@ -2,11 +2,11 @@
 //! "AssumeRoleWithWebIdentity" and "Common Errors". Only the role's own no is a denial: never the operator's
 //! credential, a token out of its time, or a signature that could not be verified.
 
-use super::kms::{clock, is_throttling};
+use super::kms::{clock, endpoint, is_throttling};
 use crate::api::Reason;
 use crate::provider::Failure;
 use crate::provider::aws::said::Said;
-use crate::provider::aws::subject::{Subject, Who, reach, role_name};
+use crate::provider::aws::subject::{Subject, Who, quoted, reach, role_name};
 
 /// What an answer that is no session means.
 pub fn sts(said: &Said, subject: &Subject) -> Failure {
@@ -15,10 +15,24 @@ pub fn sts(said: &Said, subject: &Subject) -> Failure {
         (_, code) if is_throttling(code) => throttled(subject),
         (429, _) => throttled(subject),
         (500.., _) => inconclusive(said.status, subject),
+        (403, "AccessDenied") if said.is_of_endpoint() => endpoint(&host),
+        (403, "AccessDenied") if is_of_operator(said, subject) => Failure::misconfigured(
+            Reason::IdentityUnavailable,
+            format!(
+                "the policies of the operator's own role do not allow sts:AssumeRole on {}; its \
+                 owner was not asked. Add it to them; who asks is told by: {}",
+                subject.who.describe(),
+                subject.who_am_i()
+            ),
+        ),
         (403, "AccessDenied") => denied(subject),
         // The provider itself was taken out of the customer's account: nothing it signs is trusted.
         (400, "InvalidIdentityToken") if said.begins("No OpenIDConnect provider found") => {
             no_provider(subject)
+        }
+        // The audience never changes here, so its provider lost it.
+        (400, "InvalidIdentityToken") if said.begins("Incorrect token audience") => {
+            no_audience(subject)
         }
         (400 | 403, "SignatureDoesNotMatch" | "RequestExpired")
             if said.begins("Signature expired") || said.begins("Signature not yet current") =>
@@ -64,6 +78,11 @@ pub fn sts(said: &Said, subject: &Subject) -> Failure {
         .with_retry_after(said.retry_after)
 }
 
+/// Whether the operator's own policies say no before the role is asked.
+pub fn is_of_operator(said: &Said, subject: &Subject) -> bool {
+    matches!(subject.who, Who::Role { .. }) && said.is_of_caller()
+}
+
 fn denied(subject: &Subject) -> Failure {
     let what = match &subject.who {
         Who::ServiceAccount { account, .. } => format!(
@@ -79,7 +98,7 @@ fn denied(subject: &Subject) -> Failure {
         Reason::AccessDenied,
         format!(
             "STS refuses {}: {what}. KMS was not asked. Check the role's trust policy; its owner \
-             gives the trust back by: {}",
+             puts this one in place of the whole policy by: {}",
             subject.who.describe(),
             subject.trust_role()
         ),
@@ -96,6 +115,24 @@ fn no_provider(subject: &Subject) -> Failure {
              create-open-id-connect-provider --url '<issuer>' --client-id-list '{}'",
             subject.who.describe(),
             crate::provider::aws::means::AUDIENCE
+        ),
+    )
+}
+
+fn no_audience(subject: &Subject) -> Failure {
+    let audience = crate::provider::aws::means::AUDIENCE;
+    Failure::denial(
+        Reason::AccessDenied,
+        format!(
+            "STS refuses {}: the OpenID Connect provider of its account does not take tokens for \
+             {audience}, or no longer. KMS was not asked. The account's owner adds it by: aws iam \
+             add-client-id-to-open-id-connect-provider --open-id-connect-provider-arn {} --client-id \
+             '{audience}'",
+            subject.who.describe(),
+            quoted(&subject.oidc_provider(
+                subject.who.role().unwrap_or_default(),
+                "<issuer without https://>"
+            ))
         ),
     )
 }
@@ -149,8 +186,8 @@ pub fn opens_to_anybody(subject: &Subject) -> Failure {
         format!(
             "role {role} can also be assumed with an external id that is not this tenant's, so any \
              other customer of the platform could have the operator use it (AWS calls this the \
-             confused deputy). It is not used. Its owner adds the condition to the trust policy of \
-             {} by: {}",
+             confused deputy). It is not used. Its owner puts a trust policy with the condition in \
+             place of the whole one of {} by: {}",
             role_name(role),
             subject.trust_role()
         ),
