@@ -174,7 +174,8 @@ pub struct GcpSpec {
     /// The customer's service account that is impersonated, as an e-mail address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub impersonate_service_account: Option<String>,
-    /// The project that is billed for the calls. Absent means that of the identity that calls.
+    /// The project that is billed for the calls. Absent means that of the identity that calls. With the
+    /// operator's own identity the key's project alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub project_id: Option<String>,
     /// The customer's provider that trusts this cluster:

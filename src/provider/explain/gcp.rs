@@ -36,7 +36,8 @@ pub const fn command(reason: Reason) -> Option<&'static str> {
         }
         Reason::Unreachable => "curl --verbose 'https://cloudkms.googleapis.com/'",
         Reason::Throttled => {
-            "gcloud services describe 'cloudkms.googleapis.com' --project '<billed project>'"
+            "gcloud services list --enabled --project '<billed project>' --filter \
+             'config.name=cloudkms.googleapis.com'"
         }
         _ => return None,
     })

@@ -15,11 +15,12 @@ use super::credential::Credential;
 use super::keyref::is_version;
 use super::source::Source;
 use super::subject::Subject;
+use super::token::Token;
 use super::transport::{KMS, Transport};
 use super::wire::{Decrypted, Encrypted};
 use crate::provider::answer::Answer;
 use crate::provider::http::receive;
-use crate::provider::{Attributes, Failure, Kms, Wrapped};
+use crate::provider::{Failure, Kind, Kms, Wrapped};
 
 /// For one call, a token included.
 const DEADLINE: Duration = Duration::from_secs(12);
@@ -46,32 +47,49 @@ impl GcpKms {
     async fn call(&self, operation: Operation, body: &Value) -> Result<Answer, Failure> {
         let call = async {
             let token = self.credential.token().await?;
-            let url = format!(
-                "https://{KMS}/v1/{}:{}",
-                self.subject.key.id,
-                operation.verb()
-            );
-            let mut request = self.transport.kms.post(url);
-            if let Some(project) = &self.subject.billed {
-                request = request.header("x-goog-user-project", project);
+            let (status, failure) = match self.send(operation, body, &token).await? {
+                Ok(answer) => return Ok(answer),
+                Err(refused) => refused,
+            };
+            // "You cannot use a disabled pool to exchange tokens, or use existing tokens to access
+            // resources" (cloud.google.com/iam/docs, Manage workload identity pools): then STS says so.
+            if status == 401
+                && failure.kind != Kind::Denial
+                && let Some(new) = self.credential.instead_of(&token).await?
+            {
+                let again = self.send(operation, body, &new).await?;
+                return again.map_err(|(_, failure)| failure);
             }
-            let sent = request
-                .bearer_auth(token.secret.expose())
-                .json(body)
-                .send()
-                .await;
-            let answer = receive(sent)
-                .await
-                .map_err(|trouble| classify::trouble(trouble, Service::Kms))?;
-            if answer.status == 200 {
-                return Ok(answer);
-            }
-            let seen = token.seen.as_deref();
-            Err(classify::kms(operation, &answer, &self.subject, seen))
+            Err(failure)
         };
         tokio::time::timeout(DEADLINE, call)
             .await
             .unwrap_or_else(|_| Err(classify::silent(Service::Kms)))
+    }
+
+    /// One request: its answer, or the status and the meaning of a refusal.
+    async fn send(
+        &self,
+        operation: Operation,
+        body: &Value,
+        token: &Token,
+    ) -> Result<Result<Answer, (u16, Failure)>, Failure> {
+        let key = &self.subject.key.id;
+        let url = format!("https://{KMS}/v1/{key}:{}", operation.verb());
+        let mut request = self.transport.kms.post(url);
+        if let Some(project) = &self.subject.billed {
+            request = request.header("x-goog-user-project", project);
+        }
+        let request = request.bearer_auth(token.secret.expose()).json(body);
+        let answer = receive(request.send().await)
+            .await
+            .map_err(|trouble| classify::trouble(trouble, Service::Kms))?;
+        if answer.status == 200 {
+            return Ok(Ok(answer));
+        }
+        let seen = token.seen.as_deref();
+        let failure = classify::kms(operation, &answer, &self.subject, seen);
+        Ok(Err((answer.status, failure)))
     }
 }
 
@@ -148,12 +166,6 @@ impl Kms for GcpKms {
             return Err(classify::changed_on_the_way());
         }
         Ok(plaintext)
-    }
-
-    /// Keys of Cloud KMS do not expire, and what is destroyed waits first (`DESTROY_SCHEDULED`, at
-    /// least a day): cloud.google.com/kms/docs/destroy-restore. There is nothing to ask.
-    async fn attributes(&self) -> Result<Option<Attributes>, Failure> {
-        Ok(Some(Attributes::default()))
     }
 
     fn key_id(&self) -> &str {

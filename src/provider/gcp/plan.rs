@@ -39,7 +39,9 @@ pub fn subject(tenant: &TenantId, spec: &TenantKmsSpec) -> Result<Subject, Failu
     if billed.as_ref().is_some_and(|id| !is_google_project(id)) {
         return Err(incomplete("projectId is no id of a project"));
     }
-    Ok(Subject { who, key, billed })
+    let subject = Subject { who, key, billed };
+    own_identity_bills_the_owner(tenant, &subject)?;
+    Ok(subject)
 }
 
 impl Plan {
@@ -174,6 +176,25 @@ fn own_identity_allowed(
     policy.lends_own_identity(tenant, &key.id, exactly, what)
 }
 
+/// With the operator's own identity, which may have many projects billed, nobody but Google looks at whose
+/// project a tenant names. The key's is the one that the policy lets the tenant use.
+fn own_identity_bills_the_owner(tenant: &TenantId, subject: &Subject) -> Result<(), Failure> {
+    let Subject { who, key, billed } = subject;
+    let own = who.base == Base::Machine && who.impersonates.is_none();
+    if !own || billed.as_ref().is_none_or(|id| *id == key.project) {
+        return Ok(());
+    }
+    Err(Failure::denial(
+        Reason::NotAllowed,
+        format!(
+            "tenant {tenant} uses the operator's own identity, for which spec.gcp.projectId may name \
+             the key's own project alone, {}. Name that, leave it out, or use an identity of the \
+             customer's: kubectl explain tenantkms.spec.gcp",
+            key.project
+        ),
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -224,6 +245,24 @@ mod tests {
             plan.subject.who.describe(),
             format!("{EMAIL}, impersonated by ServiceAccount tenants/acme-kms by {PROVIDER}")
         );
+    }
+
+    #[test]
+    fn the_operators_identity_has_no_project_billed_but_the_keys() {
+        let exact = format!("{{ tenants: [tenants/acme], keys: ['{KEY}'] }}");
+        let other = serde_json::json!({ "projectId": "birch-prod" });
+        let no = (Kind::Denial, Reason::NotAllowed);
+        assert_eq!(refused(&other, &exact), no);
+        for theirs in [
+            serde_json::json!({ "projectId": "acme-prod" }),
+            serde_json::json!({ "projectId": "acme-billing", "impersonateServiceAccount": EMAIL }),
+            serde_json::json!({
+                "projectId": "acme-billing", "workloadIdentityProvider": PROVIDER,
+                "serviceAccountName": "acme-kms",
+            }),
+        ] {
+            assert!(planned(&theirs, &exact).is_ok(), "{theirs}");
+        }
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub struct Source {
     pub cluster: Cluster,
     pub tenant: TenantId,
     pub subject: Subject,
-    /// Whether the operator's own token must be a new one.
+    /// Whether the operator's own token must be one of the last seconds.
     pub fresh: bool,
 }
 
@@ -56,10 +56,10 @@ impl Source {
         }
     }
 
-    /// One new token, if every service that is asked answers in time.
-    pub async fn token(&self, now: Moment, until: Instant) -> Result<Token, Failure> {
+    /// One new token, if every service that is asked answers in time. `again` when one was refused.
+    pub async fn token(&self, again: bool, now: Moment, until: Instant) -> Result<Token, Failure> {
         let first = match &self.subject.who.base {
-            Base::Machine => self.machine.token(self.fresh, until).await?,
+            Base::Machine => self.machine.token(again || self.fresh, until).await?,
             Base::Federated { provider, name, .. } => {
                 let assertion = self.assertion(provider, name).await?;
                 self.exchange(provider, &assertion, now, until).await?

@@ -4,6 +4,8 @@
 use super::keyref::KeyRef;
 use crate::credentials::quoted;
 
+const POOLS: &str = "gcloud iam workload-identity-pools list --location 'global'";
+
 /// The identity that calls Cloud KMS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Who {
@@ -161,12 +163,24 @@ impl Subject {
     /// `gcloud iam workload-identity-pools providers VERB` on the provider.
     pub fn provider(&self, verb: &str, options: &str) -> String {
         let Base::Federated { provider, .. } = &self.who.base else {
-            return "gcloud iam workload-identity-pools list --location 'global'".to_owned();
+            return POOLS.to_owned();
         };
         format!(
             "gcloud iam workload-identity-pools providers {verb} {} --workload-identity-pool {} \
              --location 'global' --project {}{options}",
             quoted(&provider.name),
+            quoted(&provider.pool),
+            quoted(&provider.project)
+        )
+    }
+
+    /// `gcloud iam workload-identity-pools VERB` on the provider's pool.
+    pub fn pool(&self, verb: &str, options: &str) -> String {
+        let Base::Federated { provider, .. } = &self.who.base else {
+            return POOLS.to_owned();
+        };
+        format!(
+            "gcloud iam workload-identity-pools {verb} {} --location 'global' --project {}{options}",
             quoted(&provider.pool),
             quoted(&provider.project)
         )

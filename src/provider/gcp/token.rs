@@ -42,6 +42,11 @@ impl Token {
         Self::new(said.access_token, at, Duration::from_secs(said.expires_in))
     }
 
+    /// Whether the two are one.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.secret, &other.secret)
+    }
+
     /// Whether it may be used now, and was not used for `longest` yet.
     pub fn lasts(&self, now: Moment, longest: Duration) -> bool {
         let age = now.since(self.at);

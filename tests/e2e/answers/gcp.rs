@@ -149,6 +149,15 @@ async fn grants_decide_access() {
         )
         .sends_nothing(),
         row(
+            "another's project billed",
+            ("Denial", "NotAllowed", "the key's own project alone"),
+            |c| {
+                own(c);
+                c.spec = "  gcp: { projectId: birch-prod }\n".to_owned();
+            },
+        )
+        .sends_nothing(),
+        row(
             "impersonation without an exact grant",
             ("Denial", "NotAllowed", "without any '*'"),
             |c| {

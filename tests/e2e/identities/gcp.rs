@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use fakecloud::gcp::STS_HOST;
-use fakecloud::{CryptoKey, Effect, Fault, Gcp, Provider};
+use fakecloud::{CryptoKey, Effect, Fault, Gcp, KMS_HOST, Provider, VersionState};
 
 use super::Town;
 use super::account::account;
@@ -106,9 +106,25 @@ async fn a_token_of_the_tenants_account_is_exchanged_at_googles_sts() -> Result<
     sealed("AccessDenied").await?;
     gcp.grant(KEY, &customer.principal, USE)?;
     town.retried("acme").await?;
-    customer.key.set_states(fakecloud::VersionState::Disabled);
-    sealed("KeyDisabled").await?;
-    customer.key.set_states(fakecloud::VersionState::Enabled);
+    for (state, reason) in [
+        (VersionState::Disabled, "KeyDisabled"),
+        (VersionState::DestroyScheduled, "KeyNotFound"),
+        (VersionState::Destroyed, "KeyNotFound"),
+    ] {
+        customer.key.set_states(state);
+        sealed(reason).await?;
+        customer.key.set_states(VersionState::Enabled);
+        town.retried("acme").await?;
+    }
+    // A pool that is disabled makes its tokens useless: why, is asked at once, not at the next purchase.
+    customer.provider.disable();
+    let void = Fault::on(KMS_HOST, Effect::google(401, "UNAUTHENTICATED"));
+    let void = town.env.cloud.fault(void);
+    let heard = sealed("AccessDenied").await?;
+    let error = &heard["status"]["lastVerifyError"];
+    ensure!(error["code"] == "invalid_target", "{error}");
+    town.env.cloud.clear_fault(void);
+    customer.provider.enable();
     town.retried("acme").await?;
     let issued = town.env.cloud.issued();
     assert!(issued.iter().any(|one| one.starts_with("ya29.d.")));

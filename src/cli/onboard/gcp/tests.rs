@@ -100,10 +100,10 @@ fn each_identity_has_its_own_commands_and_manifest() {
             vec!["operatorIdentity", "serviceAccountTokenCreator"],
         ),
         (
-            vec!["--operator", OPERATOR, "--billed-project", "acme-billing"],
+            federated("tenants/acme-kms", &["--billed-project", "acme-billing"]),
             vec![
                 "gcloud projects add-iam-policy-binding 'acme-billing' --role \
-                 'roles/serviceusage.serviceUsageConsumer' --member 'serviceAccount:tenant-kms@",
+                 'roles/serviceusage.serviceUsageConsumer' --member 'principal://",
                 "projectId: acme-billing",
             ],
             vec![],

@@ -34,13 +34,13 @@ pub fn is_account_gone(error: &ApiError) -> bool {
 pub fn common(status: u16, error: Option<&ApiError>, host: &str, subject: &Subject) -> Failure {
     let Some(error) = error else {
         return match status {
-            429 => throttled(host, subject),
+            429 => throttled(host, None, subject),
             status => inconclusive(status, host, "not in the form of Google's APIs"),
         };
     };
     let reason = error.reason.as_deref().unwrap_or_default();
     match (status, error.status.as_str(), reason) {
-        (429, _, _) => throttled(host, subject),
+        (429, _, _) => throttled(host, error.consumer.as_deref(), subject),
         (401, ..) => Failure::misconfigured(
             Reason::CredentialRejected,
             format!(
@@ -99,6 +99,9 @@ pub fn common(status: u16, error: Option<&ApiError>, host: &str, subject: &Subje
                  list"
             ),
         ),
+        (403, _, "BILLING_DISABLED" | "CONSUMER_SUSPENDED" | "CONSUMER_INVALID") => {
+            unpaid(host, error, subject)
+        }
         (status, ..) => inconclusive(status, host, "neither a success nor a known refusal"),
     }
 }
@@ -113,14 +116,35 @@ fn project(consumer: &str) -> Option<&str> {
     })
 }
 
-fn throttled(host: &str, subject: &Subject) -> Failure {
+/// The project that is billed is closed, out of money, or no project.
+fn unpaid(host: &str, error: &ApiError, subject: &Subject) -> Failure {
+    let billed = error.consumer.as_deref().and_then(project);
+    let billed = billed.or(subject.billed.as_deref());
+    Failure::transient(
+        Reason::ProviderError,
+        format!(
+            "{host} serves no call that is billed to project {}, as those of {} are: it is suspended or \
+             deleted, or has no billing account. Nothing is concluded from it. Check both with that \
+             project's owner: gcloud projects describe {project} && gcloud billing projects describe \
+             {project}",
+            billed.unwrap_or("of that identity"),
+            subject.who.describe(),
+            project = quoted(billed.unwrap_or("<project>")),
+        ),
+    )
+}
+
+fn throttled(host: &str, consumer: Option<&str>, subject: &Subject) -> Failure {
+    let billed = consumer.and_then(project).or(subject.billed.as_deref());
     Failure::transient(
         Reason::Throttled,
         format!(
-            "{host} throttles requests. Check what else uses the project that is billed, or choose a \
-             longer spec.verify.interval: gcloud services describe {} --project {}",
-            quoted(host),
-            quoted(subject.billed.as_deref().unwrap_or(&subject.key.project))
+            "{host} throttles requests. Check what else uses the project that is billed, on its page \
+             https://console.cloud.google.com/iam-admin/quotas, or choose a longer spec.verify.interval; \
+             whether the service is enabled there is said by: gcloud services list --enabled --project {} \
+             --filter {}",
+            quoted(billed.unwrap_or("<billed project>")),
+            quoted(&format!("config.name={host}"))
         ),
     )
 }

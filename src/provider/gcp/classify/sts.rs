@@ -29,10 +29,15 @@ pub fn sts(answer: &Answer, subject: &Subject, issuer: &str) -> Failure {
             Reason::AccessDenied,
             format!(
                 "the workload identity provider of spec.gcp.workloadIdentityProvider, or its pool, is \
-                 disabled, deleted or not there. Check with its owner whether that is meant: {}; it is \
-                 enabled by: {}",
+                 disabled, deleted or not there. Check with its owner whether that is meant: {}; {}. \
+                 The one that says disabled is enabled by: {}; {}. The one that says DELETED comes back \
+                 by: {}; {}",
                 subject.provider("describe", ""),
-                subject.provider("update-oidc", " --no-disabled")
+                subject.pool("describe", ""),
+                subject.provider("update-oidc", " --no-disabled"),
+                subject.pool("update", " --no-disabled"),
+                subject.provider("undelete", ""),
+                subject.pool("undelete", "")
             ),
         ),
         Some("unauthorized_client") if refused => Failure::denial(

@@ -227,13 +227,19 @@ fn what_is_about_the_billed_project_is_no_denial() {
             "BILLING_DISABLED",
             Kind::Transient,
             Reason::ProviderError,
-            "nothing is concluded",
+            "gcloud billing projects describe '123456789012'",
         ),
         (
             "CONSUMER_SUSPENDED",
             Kind::Transient,
             Reason::ProviderError,
-            "nothing is concluded",
+            "billed to project 123456789012",
+        ),
+        (
+            "CONSUMER_INVALID",
+            Kind::Transient,
+            Reason::ProviderError,
+            "gcloud projects describe '123456789012'",
         ),
     ];
     for (reason, kind, expected, text) in rows {
@@ -327,6 +333,11 @@ fn sts_says_no_with_two_words_only() {
         Reason::AccessDenied,
         "update-oidc 'platform'",
     );
+    for verb in ["describe", "update", "undelete"] {
+        let failure = of(400, "invalid_target");
+        let command = format!("gcloud iam workload-identity-pools {verb} 'tenants'");
+        assert!(failure.message.contains(&command), "{failure}");
+    }
     is(
         &of(401, "unauthorized_client"),
         Kind::Denial,

@@ -1,8 +1,8 @@
 //! What IAM answers when the operator becomes a service account of the customer's.
 
 use anyhow::ensure;
-use fakecloud::Effect;
 use fakecloud::gcp::IAM_CREDENTIALS_HOST;
+use fakecloud::{Effect, Fault, KMS_HOST};
 
 use super::super::{row, works};
 use super::{CUSTOMER, KEY, OPERATOR, fault, impersonating, run};
@@ -87,6 +87,30 @@ async fn impersonation() {
             },
         )
         .code("SERVICE_DISABLED"),
+        works("a token that is refused is not used again", |c| {
+            impersonating(c);
+            let refused = Effect::google(401, "UNAUTHENTICATED");
+            c.cloud.fault(Fault::on(KMS_HOST, refused).times(1));
+        })
+        .sends("encrypt", 2)
+        .sends("generateAccessToken", 2),
+        row(
+            "refused again",
+            (
+                "Misconfigured",
+                "CredentialRejected",
+                "does not accept the token",
+            ),
+            |c| {
+                fault(
+                    c,
+                    KMS_HOST,
+                    "encrypt",
+                    Effect::google(401, "UNAUTHENTICATED"),
+                )
+            },
+        )
+        .sends("encrypt", 2),
         row(
             "quota",
             ("Transient", "Throttled", "iamcredentials.googleapis.com"),

@@ -85,6 +85,16 @@ async fn what_travels_is_checked_at_both_ends() {
             on("encrypt", Effect::google(503, "UNAVAILABLE")),
         ),
         row(
+            "quota of decrypt",
+            ("Transient", "Throttled", "spec.verify.interval"),
+            on("decrypt", Effect::google(429, "RESOURCE_EXHAUSTED")),
+        ),
+        row(
+            "decrypt unavailable",
+            ("Transient", "ProviderError", "status 503"),
+            on("decrypt", Effect::google(503, "UNAVAILABLE")),
+        ),
+        row(
             "hang",
             ("Transient", "Unreachable", "no answer in time"),
             on("decrypt", Effect::Hang),
