@@ -45,7 +45,7 @@ pub fn customer(plan: &Plan) -> String {
         );
     }
     let user = subject.who.role().or(subject.own.as_deref());
-    let mut statement = allow(json!(USE), "*");
+    let mut statement = allow(&json!(USE), "*");
     statement["Principal"] = json!({ "AWS": user.unwrap_or_default() });
     text.extend([
         "# The right to encrypt and decrypt with this key, and nothing else. It takes effect within some \
@@ -65,13 +65,13 @@ pub fn operator(plan: &Plan) -> String {
         return String::new();
     };
     let statement = match (subject.who.role(), &subject.key.names) {
-        (Some(role), _) => allow(json!("sts:AssumeRole"), role),
-        (None, Names::Key(_)) => allow(json!(USE), &subject.key.arn),
+        (Some(role), _) => allow(&json!("sts:AssumeRole"), role),
+        (None, Names::Key(_)) => allow(&json!(USE), &subject.key.arn),
         // An alias is no resource, and one that moves must not take the right to the former key with it:
         // the grant on each key decides.
         (None, Names::Alias(_)) => {
             let every = subject.key.arn.split(":alias/").next().unwrap_or_default();
-            allow(json!(USE), &format!("{every}:key/*"))
+            allow(&json!(USE), &format!("{every}:key/*"))
         }
     };
     let policy = json!({ "Version": "2012-10-17", "Statement": [statement] });
@@ -85,7 +85,7 @@ pub fn operator(plan: &Plan) -> String {
     )
 }
 
-fn allow(action: Value, resource: &str) -> Value {
+fn allow(action: &Value, resource: &str) -> Value {
     json!({ "Effect": "Allow", "Action": action, "Resource": resource })
 }
 
