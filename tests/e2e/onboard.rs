@@ -1,6 +1,8 @@
 //! What `tenant-kms onboard` prints: a shell can read it, and the real API server takes the
 //! manifest, for each identity.
 
+mod aws;
+
 use anyhow::{Context, Result, ensure};
 use harness::Env;
 use serde_json::Value;
