@@ -107,7 +107,7 @@ async fn impersonation() {
                     KMS_HOST,
                     "encrypt",
                     Effect::google(401, "UNAUTHENTICATED"),
-                )
+                );
             },
         )
         .sends("encrypt", 2),
