@@ -261,8 +261,9 @@ async fn the_operators_own_rights_write_no_spec() -> Result<()> {
     let before = env.tenant("acme").await?;
     for (change, words) in [
         (r#"{"spec":{"suspend":true}}"#, "may not change the spec"),
+        // Of another key every release's policies in this cluster have a word to say.
         (
-            r#"{"spec":{"kmsKeyRef":"https://evil-kv.vault.azure.net/keys/k"}}"#,
+            r#"{"spec":{"verify":{"interval":"20s"}}}"#,
             "may not change the spec",
         ),
         (

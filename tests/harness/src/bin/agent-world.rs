@@ -109,8 +109,11 @@ impl World {
             "api" => self.env.control.stop(Component::ApiServer).await?,
             "limits" => {
                 let limits = text("yaml")?;
+                // One object, so that one more of its fields goes before its end.
+                let config = self.config.trim_end().strip_suffix('}');
+                let config = config.context("a configuration that is no object")?;
                 self.env
-                    .write_config(&format!("{}limits: {limits}\n", self.config));
+                    .write_config(&format!("{config}, \"limits\": {limits}}}"));
             }
             other => bail!("cannot {other}"),
         }
