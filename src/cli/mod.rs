@@ -7,7 +7,7 @@ pub mod explain;
 pub mod keyring;
 pub mod logs;
 mod manifest;
-#[cfg(any(feature = "azure", feature = "gcp"))]
+#[cfg(any(feature = "aws", feature = "azure", feature = "gcp"))]
 pub mod onboard;
 pub mod openapi;
 pub mod operator;
@@ -36,7 +36,7 @@ enum Command {
     /// Prove the key of a TenantKms manifest without a cluster.
     Verify(verify_file::Args),
     /// Print what a customer runs to let the platform use a key, and the manifest to apply.
-    #[cfg(any(feature = "azure", feature = "gcp"))]
+    #[cfg(any(feature = "aws", feature = "azure", feature = "gcp"))]
     Onboard {
         #[command(subcommand)]
         command: onboard::Command,
@@ -67,7 +67,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Crd => crd::run(),
         Command::Openapi => openapi::run(),
         Command::Verify(args) => verify_file::run(args).await,
-        #[cfg(any(feature = "azure", feature = "gcp"))]
+        #[cfg(any(feature = "aws", feature = "azure", feature = "gcp"))]
         Command::Onboard { command } => onboard::run(&command),
         Command::Keyring { command } => keyring::run(command).await,
         Command::Explain(args) => explain::run(args),

@@ -2,7 +2,7 @@
 //! end the output; an earlier part that fails does not keep the later ones from being run.
 
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
@@ -35,6 +35,7 @@ pub fn run(long: bool) -> Result<ExitCode> {
     part(python::check(&folder.0, long))?;
     if long {
         part(features())?;
+        part(stories())?;
         part(cluster::check())?;
         part(fuzz())?;
     }
@@ -56,6 +57,19 @@ fn tests(folder: &Path) -> Result<()> {
         .env("TENANT_KMS_BIN", build::debug()?.join("tenant-kms"))
         .env("TMPDIR", folder);
     step::run("the tests", tests)
+}
+
+/// The demo's story of each cloud; it fails at a step that does not come true, or not in its place.
+fn stories() -> Result<()> {
+    build::programs()?;
+    let folder = build::debug()?;
+    for provider in PROVIDERS {
+        let mut demo = Command::new(folder.join("demo"));
+        demo.args(["--provider", provider]);
+        demo.env("TENANT_KMS_BIN", folder.join("tenant-kms"));
+        step::run(&format!("the demo with {provider}"), demo)?;
+    }
+    Ok(())
 }
 
 /// Ten minutes of random input for each target; what fails is kept, and fails from then on.
