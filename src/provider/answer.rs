@@ -4,6 +4,9 @@
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::Failure;
+use crate::api::Reason;
+
 /// A whole answer, of any status.
 pub struct Answer {
     pub status: u16,
@@ -170,6 +173,29 @@ impl Trouble {
         } else {
             Self::Broken
         }
+    }
+
+    /// What it means that a cloud's host gave no answer; `command` shows the way to it. Always inconclusive.
+    pub fn at(self, host: &str, command: &str) -> Failure {
+        let (reason, check) = match self {
+            Self::Certificate => (
+                Reason::Unreachable,
+                "Check SSL_CERT_FILE: behind a proxy that inspects TLS it must hold that proxy's \
+                 authority",
+            ),
+            Self::TooLarge | Self::Unsendable => (
+                Reason::ProviderError,
+                "Check what stands between, such as a proxy that answers in its place",
+            ),
+            _ => (
+                Reason::Unreachable,
+                "Check the name, routes, network policies, and HTTPS_PROXY and NO_PROXY",
+            ),
+        };
+        Failure::transient(
+            reason,
+            format!("no usable answer from {host}: {self}. {check}: {command}"),
+        )
     }
 }
 

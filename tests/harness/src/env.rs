@@ -1,6 +1,5 @@
-//! One test's world: its own namespaces, clouds, operator rights, configuration
-//! and folder on a control plane that it may share with others. It must never
-//! look into another test's.
+//! One test's world: its own namespaces, clouds, operator rights, configuration and folder on a control
+//! plane that it may share with others. It must never look into another test's.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::env::var_os;
@@ -96,8 +95,7 @@ impl Env {
         Self::named(control, Names::random(name)?).await
     }
 
-    /// As the chart installs by default: the operator serves every namespace. On a control plane
-    /// of its own, for it would claim the objects of other tests.
+    /// As the chart installs by default: for every namespace, so on a control plane of its own.
     pub async fn everywhere(name: &str) -> Result<Self> {
         let control = Arc::new(ControlPlane::start().await?);
         Self::make(control, Names::random(name)?, true).await

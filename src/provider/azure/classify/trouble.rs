@@ -28,25 +28,7 @@ pub fn trouble(trouble: Trouble, service: Service, subject: &Subject) -> Failure
             ),
         ),
     };
-    let (reason, check) = match trouble {
-        Trouble::Certificate => (
-            Reason::Unreachable,
-            "Check SSL_CERT_FILE: behind a proxy that inspects TLS it must hold that proxy's \
-             authority",
-        ),
-        Trouble::TooLarge | Trouble::Unsendable => (
-            Reason::ProviderError,
-            "Check what stands between, such as a proxy that answers in its place",
-        ),
-        _ => (
-            Reason::Unreachable,
-            "Check the name, routes, network policies, and HTTPS_PROXY and NO_PROXY",
-        ),
-    };
-    Failure::transient(
-        reason,
-        format!("no usable answer from {host}: {trouble}. {check}: {command}"),
-    )
+    trouble.at(host, &command)
 }
 
 /// The deadline around a whole call passed.

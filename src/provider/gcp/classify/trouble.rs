@@ -19,29 +19,8 @@ pub fn trouble(trouble: Trouble, service: Service) -> Failure {
             ),
         );
     }
-    let (reason, check) = match trouble {
-        Trouble::Certificate => (
-            Reason::Unreachable,
-            "Check SSL_CERT_FILE: behind a proxy that inspects TLS it must hold that proxy's \
-             authority",
-        ),
-        Trouble::TooLarge | Trouble::Unsendable => (
-            Reason::ProviderError,
-            "Check what stands between, such as a proxy that answers in its place",
-        ),
-        _ => (
-            Reason::Unreachable,
-            "Check the name, routes, network policies, and HTTPS_PROXY and NO_PROXY",
-        ),
-    };
     let host = service.host();
-    Failure::transient(
-        reason,
-        format!(
-            "no usable answer from {host}: {trouble}. {check}: {}",
-            reach(host)
-        ),
-    )
+    trouble.at(host, &reach(host))
 }
 
 /// The deadline around a whole call passed.
