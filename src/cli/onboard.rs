@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::credentials::quoted;
 use crate::policy::pattern::is_dns_name;
-use crate::provider::TenantId;
+use crate::provider::{Failure, TenantId};
 
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
@@ -145,6 +145,28 @@ fn account(text: &str) -> Result<(String, String), String> {
     let (namespace, name) =
         account.ok_or("--service-account is written NAMESPACE/NAME, as in the cluster")?;
     Ok((namespace.to_owned(), name.to_owned()))
+}
+
+/// The name of the `ServiceAccount` that the tenant's own namespace lends, where one is to be used.
+#[cfg(any(feature = "aws", feature = "gcp"))]
+fn own_account(text: Option<&str>, tenant: &TenantId) -> Result<Option<String>, String> {
+    let Some(text) = text else {
+        return Ok(None);
+    };
+    let (namespace, name) = account(text)?;
+    if namespace != tenant.namespace {
+        return Err(format!(
+            "--service-account is one of the tenant's own namespace, {}",
+            tenant.namespace
+        ));
+    }
+    Ok(Some(name))
+}
+
+/// Why `--key` names no key.
+fn no_key(failure: &Failure) -> String {
+    let message = failure.message.replace("spec.kmsKeyRef", "--key");
+    format!("{}: {message}", failure.reason.name())
 }
 
 /// A cloud compares the issuer as it is written; Entra takes at most 600 characters

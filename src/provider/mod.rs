@@ -27,7 +27,7 @@ use zeroize::Zeroizing;
 pub use connect::{Connect, Providers};
 pub use failure::{Code, Failure, Kind};
 pub use probe::{Proved, probe};
-pub use tenant::{Anchor, TenantId, external_id};
+pub use tenant::{Anchor, TenantId, external_id, length_prefixed};
 
 /// Bytes wrapped by a KEK, with the version that wrapped them.
 #[derive(Clone, Debug, PartialEq, Eq)]

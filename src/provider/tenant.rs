@@ -84,6 +84,16 @@ pub fn external_id(tenant_uid: &str) -> String {
     format!("tkms-{}", encode_hex(&digest.as_ref()[..16]))
 }
 
+/// Every part preceded by its length, so that no two lists meet: what a wrapped key is bound to.
+pub fn length_prefixed(parts: &[&[u8]]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for part in parts {
+        bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());
+        bytes.extend_from_slice(part);
+    }
+    bytes
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

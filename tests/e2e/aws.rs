@@ -1,7 +1,6 @@
 //! Tenants on AWS under a running operator: the external id that it issues, a `ServiceAccount` of the tenant, an
 //! alias that moves, and what is heard when trust or permission ends.
 
-mod context;
 mod examples;
 
 use std::time::Duration;

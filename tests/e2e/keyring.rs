@@ -3,7 +3,6 @@
 
 mod across;
 mod begin;
-mod bound;
 mod corrupt;
 mod erase;
 mod erased_ids;

@@ -4,7 +4,7 @@ mod commands;
 
 use serde_json::json;
 
-use super::{Output, Script, account, granted, issuer, manifest, right, tenant};
+use super::{Output, Script, granted, issuer, manifest, no_key, own_account, right, tenant};
 use crate::api::{AwsSpec, ProviderKind, TenantKmsSpec};
 use crate::credentials::quoted;
 use crate::provider::TenantId;
@@ -57,10 +57,7 @@ struct Plan {
 const NOT_ISSUED_YET: &str = "-";
 
 pub fn script(args: &Args) -> Result<Script, String> {
-    let key = KeyRef::parse(&args.key).map_err(|failure| {
-        let message = failure.message.replace("spec.kmsKeyRef", "--key");
-        format!("{}: {message}", failure.reason.name())
-    })?;
+    let key = KeyRef::parse(&args.key).map_err(|failure| no_key(&failure))?;
     let tenant = tenant(&args.tenant)?;
     let partition = key.region.partition;
     for (option, value) in [("--operator", &args.operator), ("--role", &args.role)] {
@@ -71,7 +68,7 @@ pub fn script(args: &Args) -> Result<Script, String> {
             ));
         }
     }
-    let lent = lent(args, &tenant)?;
+    let lent = own_account(args.service_account.as_deref(), &tenant)?;
     let spec = spec(args, lent.as_deref());
     let external_id = external_id(args, &tenant)?;
     let own = args.operator.as_deref();
@@ -90,21 +87,6 @@ pub fn script(args: &Args) -> Result<Script, String> {
         tenant,
         output: args.output,
     })
-}
-
-/// The `ServiceAccount` that the tenant's namespace lends.
-fn lent(args: &Args, tenant: &TenantId) -> Result<Option<String>, String> {
-    let Some(text) = &args.service_account else {
-        return Ok(None);
-    };
-    let (namespace, name) = account(text)?;
-    if namespace != tenant.namespace {
-        return Err(format!(
-            "--service-account is one of the tenant's own namespace, {}",
-            tenant.namespace
-        ));
-    }
-    Ok(Some(name))
 }
 
 fn spec(args: &Args, lent: Option<&str>) -> TenantKmsSpec {

@@ -3,7 +3,7 @@
 mod commands;
 mod manifest;
 
-use super::{Output, Script, account, issuer, tenant};
+use super::{Output, Script, account, issuer, no_key, tenant};
 use crate::policy::is_variable_name;
 use crate::policy::pattern::is_dns_name;
 use crate::provider::TenantId;
@@ -106,10 +106,7 @@ pub fn script(args: &Args) -> Result<Script, String> {
 }
 
 fn plan(args: &Args) -> Result<Plan, String> {
-    let key = KeyRef::parse(&args.key, &[], None).map_err(|failure| {
-        let message = failure.message.replace("spec.kmsKeyRef", "--key");
-        format!("{}: {message}", failure.reason.name())
-    })?;
+    let key = KeyRef::parse(&args.key, &[], None).map_err(|failure| no_key(&failure))?;
     let client = guid("--client-id", &args.client_id)?;
     let directory = args.tenant_id.as_deref();
     let directory = directory.map(|id| guid("--tenant-id", id)).transpose()?;

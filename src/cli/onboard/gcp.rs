@@ -4,7 +4,7 @@ mod commands;
 
 use serde_json::json;
 
-use super::{Output, Script, account, granted, issuer, manifest, right, tenant};
+use super::{Output, Script, granted, issuer, manifest, no_key, own_account, right, tenant};
 use crate::api::{GcpSpec, ProviderKind, TenantKmsSpec};
 use crate::policy::pattern::is_google_project;
 use crate::provider::TenantId;
@@ -62,10 +62,7 @@ struct Plan {
 }
 
 pub fn script(args: &Args) -> Result<Script, String> {
-    let key = KeyRef::parse(&args.key).map_err(|failure| {
-        let message = failure.message.replace("spec.kmsKeyRef", "--key");
-        format!("{}: {message}", failure.reason.name())
-    })?;
+    let key = KeyRef::parse(&args.key).map_err(|failure| no_key(&failure))?;
     let tenant = match &args.tenant {
         Some(text) => tenant(text)?,
         None => TenantId::new(
@@ -92,19 +89,12 @@ pub fn script(args: &Args) -> Result<Script, String> {
     })
 }
 
-/// The `ServiceAccount` that the tenant's namespace lends.
+/// The `ServiceAccount` that the tenant's namespace lends; Google limits its subject.
 fn lent(args: &Args, tenant: &TenantId) -> Result<Option<String>, String> {
-    let Some(text) = &args.service_account else {
+    let Some(name) = own_account(args.service_account.as_deref(), tenant)? else {
         return Ok(None);
     };
-    let (namespace, name) = account(text)?;
-    if namespace != tenant.namespace {
-        return Err(format!(
-            "--service-account is one of the tenant's own namespace, {}",
-            tenant.namespace
-        ));
-    }
-    let length = format!("system:serviceaccount:{namespace}:{name}").len();
+    let length = format!("system:serviceaccount:{}:{name}", tenant.namespace).len();
     if length > LONGEST_SUBJECT {
         return Err(format!(
             "--service-account: the subject of its tokens has {length} characters, and Google takes \

@@ -20,7 +20,7 @@ use super::transport::{KMS, Transport};
 use super::wire::{Decrypted, Encrypted};
 use crate::provider::answer::Answer;
 use crate::provider::http::receive;
-use crate::provider::{Failure, Kind, Kms, Wrapped};
+use crate::provider::{Failure, Kind, Kms, Wrapped, length_prefixed};
 
 /// For one call, a token included.
 const DEADLINE: Duration = Duration::from_secs(12);
@@ -93,14 +93,9 @@ impl GcpKms {
     }
 }
 
-/// What a wrapped key opens for, and for nothing else. Every part is preceded by its length.
+/// What a wrapped key opens for, and for nothing else.
 fn binding(tenant_uid: &str) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for part in [LABEL, tenant_uid.as_bytes()] {
-        bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());
-        bytes.extend_from_slice(part);
-    }
-    bytes
+    length_prefixed(&[LABEL, tenant_uid.as_bytes()])
 }
 
 fn decoded(text: &str) -> Result<Vec<u8>, Failure> {

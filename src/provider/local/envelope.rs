@@ -11,6 +11,7 @@ use aws_lc_rs::{hkdf, rand};
 use zeroize::Zeroizing;
 
 use super::keyref::Version;
+use crate::provider::length_prefixed;
 
 const FORMAT: u8 = 1;
 const SALT_LEN: usize = 32;
@@ -43,20 +44,14 @@ pub struct Binding<'a> {
 }
 
 impl Binding<'_> {
-    /// Every part is preceded by its length, so that no two bindings meet.
     fn authenticated(&self) -> Aad<Vec<u8>> {
         let version = self.version.to_string();
-        let mut bytes = Vec::new();
-        for part in [
+        Aad::from(length_prefixed(&[
             LABEL,
             self.name.as_bytes(),
             version.as_bytes(),
             self.tenant_uid.as_bytes(),
-        ] {
-            bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());
-            bytes.extend_from_slice(part);
-        }
-        Aad::from(bytes)
+        ]))
     }
 }
 

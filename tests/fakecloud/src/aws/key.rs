@@ -232,16 +232,6 @@ impl Key {
         self.world.aws().keys.remove(&self.arn);
     }
 
-    /// What the key makes of a blob in this context, whoever may use it at present: what a test that checks wrapped
-    /// bytes needs.
-    pub fn open(&self, blob: &[u8], context: &[(&str, &str)]) -> Option<Vec<u8>> {
-        let context = context
-            .iter()
-            .map(|&(name, value)| (name.to_owned(), value.to_owned()))
-            .collect();
-        self.world.aws().keys.get(&self.arn)?.unwrap(blob, &context)
-    }
-
     fn change(&self, change: impl FnOnce(&mut KeyState)) {
         if let Some(key) = self.world.aws().keys.get_mut(&self.arn) {
             change(key);
