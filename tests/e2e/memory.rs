@@ -3,6 +3,8 @@
 
 mod derived;
 mod image;
+mod pages;
+mod sparse;
 mod used;
 
 use std::collections::BTreeSet;

@@ -1,20 +1,20 @@
-//! The writable memory of another process, read from /proc while it stands still, and keys looked for
-//! in it in every form in which they travel. Never prints what it finds, only where.
+//! Keys looked for in another process's memory while it stands still, in every form in which they travel.
+//! Never prints what it finds, only where.
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::fs::{self, File};
-use std::os::unix::fs::FileExt;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use harness::Operator;
 
+use super::pages::Memory;
+
 /// Short enough that a copy of which a part was overwritten is seen, long enough to be no accident.
 const PIECE: usize = 8;
-const CHUNK: usize = 1 << 20;
-const PAGE: usize = 4096;
+/// How much of it is read at a time.
+pub const CHUNK: usize = 1 << 20;
 
 /// A piece of a key in one of its forms.
 struct Needle {
@@ -109,80 +109,60 @@ impl Needles {
     }
 }
 
-/// A mapping that may hold data of the process.
-struct Region {
-    from: u64,
-    to: u64,
-    name: String,
+/// What a search saw.
+pub struct Seen {
+    pub found: BTreeSet<Find>,
+    /// How many pages were looked at.
+    pub pages: u64,
 }
 
-fn regions(maps: &str) -> Result<Vec<Region>> {
-    let writable = |line: &&str| {
-        line.split(' ')
-            .nth(1)
-            .is_some_and(|may| may.starts_with("rw"))
-    };
-    let region = |line: &str| {
-        let range = line.split(' ').next().unwrap_or_default();
-        let (from, to) = range.split_once('-').context("a range")?;
-        anyhow::Ok(Region {
-            from: u64::from_str_radix(from, 16)?,
-            to: u64::from_str_radix(to, 16)?,
-            name: line.to_owned(),
-        })
-    };
-    maps.lines().filter(writable).map(region).collect()
-}
-
-/// Every place in the operator's writable memory where a piece of one of `keys` lies.
+/// Every place in the operator's memory where a piece of one of `keys` lies.
 pub fn search(operator: &Operator, keys: &[Vec<u8>]) -> Result<BTreeSet<Find>> {
     operator.pause()?;
-    let found = search_stopped(operator.pid(), keys);
+    let seen = search_stopped(operator.pid(), keys);
     operator.resume()?;
-    found
+    let Seen { found, pages } = seen?;
+    ensure!(
+        pages > 100,
+        "only {pages} pages hold anything: that is no operator"
+    );
+    Ok(found)
 }
 
-fn search_stopped(pid: u32, keys: &[Vec<u8>]) -> Result<BTreeSet<Find>> {
-    let refused =
-        "the operator's memory may be read by root alone (CAP_SYS_PTRACE): run this as root";
-    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).context(refused)?;
-    let memory = File::open(format!("/proc/{pid}/mem")).context(refused)?;
+/// The same of any process that stands still.
+pub fn search_stopped(pid: u32, keys: &[Vec<u8>]) -> Result<Seen> {
+    let memory = Memory::of(pid)?;
     let needles = Needles::of(keys);
     let mut found = BTreeSet::new();
-    let mut looked = 0;
-    for region in regions(&maps)? {
-        let size = usize::try_from(region.to - region.from)?;
-        let mut buffer = vec![0; CHUNK + needles.longest];
-        for offset in (0..size).step_by(CHUNK) {
-            let length = buffer.len().min(size - offset);
-            let part = &mut buffer[..length];
-            let at = region.from + offset as u64;
-            memory
-                .read_exact_at(part, at)
-                .with_context(|| region.name.clone())?;
-            // Most pages were never touched.
-            for page in (0..length).step_by(PAGE) {
-                let end = length.min(page + PAGE + needles.longest);
-                if part[page..end].iter().step_by(1).all(|byte| *byte == 0) {
+    let mut pages = 0;
+    let page = usize::try_from(memory.page)?;
+    let zeros = vec![0; page + needles.longest];
+    let mut buffer = vec![0; CHUNK + needles.longest];
+    for run in &memory.runs {
+        for at in run.clone().step_by(CHUNK) {
+            let rest = usize::try_from(run.end - at)?;
+            // What begins in one part may end in the next.
+            let part = &mut buffer[..rest.min(CHUNK + needles.longest)];
+            memory.read(part, at)?;
+            for from in (0..rest.min(CHUNK)).step_by(page) {
+                pages += 1;
+                let text = &part[from..part.len().min(from + zeros.len())];
+                if *text == zeros[..text.len()] {
                     continue;
                 }
-                looked += 1;
-                needles.search(&part[page..end], |needle, inside| {
+                needles.search(text, |needle, inside| {
+                    let address = at + (from + inside) as u64;
                     found.insert(Find {
                         key: needle.key,
                         form: needle.form,
-                        address: at + (page + inside) as u64,
-                        region: region.name.clone(),
+                        address,
+                        region: memory.name(address).to_owned(),
                     });
                 });
             }
         }
     }
-    ensure!(
-        looked > 100,
-        "only {looked} pages hold anything: that is no operator"
-    );
-    Ok(found)
+    Ok(Seen { found, pages })
 }
 
 /// Whether the whole key lies somewhere as it is.
