@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use mimalloc::MiMalloc;
+use rustix::thread::disable_transparent_huge_pages;
 use tenant_kms::cli::{self, Cli};
 use zeroizing_alloc::ZeroAlloc;
 
@@ -16,6 +17,9 @@ static ALLOCATOR: ZeroAlloc<MiMalloc> = ZeroAlloc(MiMalloc);
 const MOST_WORKERS: usize = 2;
 
 fn main() -> ExitCode {
+    // First of all: where the system gives them to everybody, a huge page would be resident for the first
+    // bytes that the allocator puts there. An error means a kernel without them.
+    let _ = disable_transparent_huge_pages(true);
     let cli = Cli::parse();
     // Chosen once for the whole process, before anything speaks TLS. An error means that it was
     // chosen already, which is as good.

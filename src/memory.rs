@@ -1,10 +1,9 @@
-//! What the system could do with the operator's memory, and is kept from doing: dumps, swap and huge pages.
+//! What the system could do with the operator's memory, and is kept from doing: dumps and swap.
 
 use rustix::mm::{MlockAllFlags, mlockall};
 use rustix::process::{
     DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit,
 };
-use rustix::thread::disable_transparent_huge_pages;
 
 /// What was possible.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,9 +23,6 @@ pub fn protect() -> Protected {
     };
     let no_core = setrlimit(Resource::Core, none);
     let no_dump = set_dumpable_behavior(DumpableBehavior::NotDumpable);
-    // Where the system gives them to everybody, 2 MiB would be resident for the first bytes that the
-    // allocator writes there. An error means a kernel without them.
-    let _ = disable_transparent_huge_pages(true);
     let unlimited = getrlimit(Resource::Memlock).current.is_none();
     let flags = MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT;
     Protected {
