@@ -31,6 +31,11 @@ impl Moment {
         (boot - wall).unsigned_abs() <= TOLERATED_SKEW.as_millis()
     }
 
+    /// Whether less than `span` has passed since `earlier`. A clock that was set makes every age doubtful.
+    pub fn is_within(self, span: Duration, earlier: Moment) -> bool {
+        self.agrees_with(earlier) && self.since(earlier) < span
+    }
+
     /// The moment `by` later on both clocks.
     #[must_use]
     pub fn after(self, by: Duration) -> Moment {

@@ -46,10 +46,7 @@ impl<S: PartialEq> Cache<S> {
         let now = self.clock.now();
         let mut tenants = self.lock();
         let entries = tenants.get_mut(tenant)?;
-        entries.retain(|entry| {
-            // A clock that was set makes every age doubtful.
-            now.agrees_with(entry.at) && now.since(entry.at) < life
-        });
+        entries.retain(|entry| now.is_within(life, entry.at));
         let found = entries.iter().find(|entry| entry.made == *made);
         found.map(|entry| entry.kms.clone())
     }

@@ -18,6 +18,8 @@ pub mod gcp;
 mod http;
 pub mod local;
 pub mod probe;
+#[cfg(any(feature = "aws", feature = "gcp"))]
+mod shared;
 mod tenant;
 
 use async_trait::async_trait;

@@ -112,7 +112,7 @@ pub struct Source {
     cluster: Cluster,
     tenant: TenantId,
     tried: Tried,
-    /// Sessions of the operator that were begun before are not used.
+    /// Sessions of the operator itself that were begun long before are not used.
     since: Option<Moment>,
 }
 

@@ -5,12 +5,9 @@ use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use aws_credential_types::Credentials;
 use serde::Deserialize;
-use tokio::sync::Mutex as AsyncMutex;
-use tokio::time::timeout;
 
 use super::classify::{self, Service};
 use super::endpoint::Region;
@@ -18,16 +15,15 @@ use super::sts;
 use super::subject::Subject;
 use super::transport::Transport;
 use crate::api::Reason;
-use crate::clock::{Clock, Moment};
+use crate::clock::{Clock, Moment, SystemClock};
 use crate::credentials::Secret;
 use crate::provider::Failure;
 use crate::provider::answer::{Answer, Trouble};
 use crate::provider::http::receive;
+use crate::provider::shared::{LONGEST, Shared};
 
-/// For one, whatever it takes to get it: a part of what a customer's session may take.
-const DEADLINE: Duration = Duration::from_secs(5);
-/// How long one is shared by tenants: the shortest `proofTTL` there is.
-const SHARED: Duration = Duration::from_mins(1);
+/// More than there are; beyond it their sessions are had anew.
+const REGIONS: usize = 200;
 /// Of a token of the metadata service, which is used at once.
 const METADATA_SECONDS: &str = "60";
 const ROLES: &str = "latest/meta-data/iam/security-credentials/";
@@ -49,11 +45,9 @@ enum Given {
 pub struct Own {
     given: Given,
     clock: Arc<dyn Clock>,
-    /// By region, of which there are some dozens; each fetched by one at a time.
-    shared: Arc<Mutex<HashMap<Region, Arc<AsyncMutex<Shared>>>>>,
+    /// By region where STS of the key's own region gives them.
+    shared: Arc<Mutex<HashMap<Option<Region>, Shared<Credentials>>>>,
 }
-
-type Shared = Option<(Moment, Credentials)>;
 
 impl fmt::Debug for Own {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -84,7 +78,7 @@ impl Own {
         };
         Self {
             given,
-            clock: Arc::new(crate::clock::SystemClock),
+            clock: Arc::new(SystemClock),
             shared: Arc::default(),
         }
     }
@@ -101,34 +95,35 @@ impl Own {
         self.clock.now()
     }
 
-    /// A session of the operator itself, begun at or after `since`.
+    /// A session of the operator itself, begun `since` then or shortly before.
     pub async fn session(
         &self,
         transport: &Transport,
         subject: &Subject,
         since: Option<Moment>,
     ) -> Result<Credentials, Failure> {
-        let place = self.place(&subject.key.region);
-        let session = async {
-            let mut shared = place.lock().await;
-            let now = self.clock.now();
-            if let Some((at, known)) = shared.as_ref()
-                && is_usable(*at, now, since)
-            {
-                return Ok(known.clone());
+        let shared = self.shared(&subject.key.region);
+        let fetch = || {
+            let (own, transport, subject) = (self.clone(), transport.clone(), subject.clone());
+            async move {
+                let session = own.fetch(&transport, &subject).await?;
+                Ok((session, LONGEST))
             }
-            let new = self.fetch(transport, subject).await?;
-            *shared = Some((now, new.clone()));
-            Ok(new)
         };
-        timeout(DEADLINE, session)
-            .await
-            .unwrap_or_else(|_| Err(classify::trouble(Trouble::Timeout, self.service(), subject)))
+        let late = || classify::trouble(Trouble::Timeout, self.service(), subject);
+        shared.get(since, fetch, late).await
     }
 
-    fn place(&self, region: &Region) -> Arc<AsyncMutex<Shared>> {
+    fn shared(&self, region: &Region) -> Shared<Credentials> {
+        let region = (self.service() == Service::Sts).then(|| region.clone());
         let mut all = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        all.entry(region.clone()).or_default().clone()
+        if all.len() >= REGIONS && !all.contains_key(&region) {
+            all.clear();
+        }
+        let shared = all.entry(region);
+        shared
+            .or_insert_with(|| Shared::new(self.clock.clone()))
+            .clone()
     }
 
     const fn service(&self) -> Service {
@@ -138,6 +133,9 @@ impl Own {
         }
     }
 
+    /// One that is good for longer than it is used: STS grants none for less than 15 minutes, and an instance
+    /// has "new credentials available at least five minutes before the expiration of the old credentials"
+    /// (docs.aws.amazon.com, Amazon EC2 User Guide, "Retrieve security credentials from instance metadata").
     async fn fetch(
         &self,
         transport: &Transport,
@@ -173,12 +171,6 @@ impl Own {
             }
         }
     }
-}
-
-/// Whether a session that was begun `at` may still be used. A clock that was set makes every age doubtful.
-fn is_usable(at: Moment, now: Moment, since: Option<Moment>) -> bool {
-    let fresh = since.is_none_or(|since| at.boot >= since.boot);
-    fresh && now.agrees_with(at) && now.since(at) < SHARED
 }
 
 fn read(file: &std::path::Path, variable: &str) -> Result<Secret, Failure> {
@@ -279,20 +271,6 @@ mod tests {
         for part in [&web[..1], &pod[..1], &[], &[("AWS_ROLE_ARN", ""), web[1]]] {
             assert_eq!(given(part), Given::InstanceProfile);
         }
-    }
-
-    #[test]
-    fn a_session_is_shared_for_a_minute_and_never_with_who_wants_a_later_one() {
-        let at = crate::clock::SystemClock.now();
-        let later = |seconds| at.after(Duration::from_secs(seconds));
-        assert!(is_usable(at, later(59), None) && is_usable(at, later(59), Some(at)));
-        assert!(!is_usable(at, later(60), None));
-        assert!(!is_usable(at, later(2), Some(later(1))));
-        let set = Moment {
-            wall: at.wall + Duration::from_secs(10),
-            ..at
-        };
-        assert!(!is_usable(at, set, None));
     }
 
     #[test]

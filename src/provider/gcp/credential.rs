@@ -67,9 +67,9 @@ mod tests {
     use super::*;
     use crate::credentials::Cluster;
     use crate::provider::TenantId;
-    use crate::provider::gcp::machine::FRESH;
     use crate::provider::gcp::machine::tests::Server;
     use crate::provider::gcp::subject::tests::machine;
+    use crate::provider::shared::FRESH;
 
     #[tokio::test]
     async fn a_token_that_was_refused_is_not_used_again() {
@@ -80,9 +80,12 @@ mod tests {
             cluster: Cluster::default(),
             tenant: TenantId::new("tenants", "acme"),
             subject: machine(),
-            fresh: false,
+            since: None,
         };
-        let credential = Credential::new(source, Duration::from_mins(5));
+        let credential = Credential {
+            clock: server.clock.clone(),
+            ..Credential::new(source, Duration::from_mins(5))
+        };
         let first = credential.token().await.expect("a token");
         let same = credential.instead_of(&first).await.expect("a token");
         assert!(same.is_none(), "the machine's was fetched just now");

@@ -1,9 +1,7 @@
-//! The operator's own identity: the service account of the node or pod, by the metadata server. Its token
-//! is one for all tenants that use it, for a short while: the server is asked by one at a time, and nobody
-//! waits for that who may use the one that is held.
+//! The operator's own identity: the service account of the node or pod, by the metadata server.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout, timeout_at};
@@ -12,32 +10,20 @@ use super::classify::{self, Service};
 use super::source::SCOPE;
 use super::token::Token;
 use super::transport::Transport;
-use crate::clock::{Clock, Moment, SystemClock};
+use crate::clock::{Moment, SystemClock};
 use crate::provider::Failure;
 use crate::provider::answer::Answer;
 use crate::provider::http::receive;
+use crate::provider::shared::Shared;
 
 const ACCOUNT: &str = "/computeMetadata/v1/instance/service-accounts/default";
 /// The address is for hints alone, so nobody waits for it.
 const EMAIL_DEADLINE: Duration = Duration::from_secs(1);
-/// How long one is shared by tenants: the shortest `proofTTL` there is.
-const SHARED: Duration = Duration::from_mins(1);
-/// How old a fresh one may be. The server itself gives one token until minutes before its end, so that
-/// asking more often tells nothing, and a thousand tenants that are denied must not ask for each of them.
-pub const FRESH: Duration = Duration::from_secs(10);
 
 #[derive(Clone)]
 pub struct Machine {
     pub transport: Transport,
-    clock: Arc<dyn Clock>,
-    shared: Arc<Shared>,
-}
-
-#[derive(Default)]
-struct Shared {
-    held: Mutex<Option<Token>>,
-    /// Of whoever fetches the next one.
-    turn: tokio::sync::Mutex<()>,
+    shared: Shared<Token>,
 }
 
 impl fmt::Debug for Machine {
@@ -50,45 +36,24 @@ impl Machine {
     pub fn new(transport: Transport) -> Self {
         Self {
             transport,
-            clock: Arc::new(SystemClock),
-            shared: Arc::default(),
+            shared: Shared::new(Arc::new(SystemClock)),
         }
     }
 
-    /// A token of the operator itself; one of the last seconds when it must be `fresh`.
-    pub async fn token(&self, fresh: bool, until: Instant) -> Result<Token, Failure> {
-        let longest = if fresh { FRESH } else { SHARED };
-        if let Some(held) = self.held(longest) {
-            return Ok(held);
-        }
-        let token = async {
-            let _turn = self.shared.turn.lock().await;
-            // Whoever had the turn before may have brought one.
-            if let Some(held) = self.held(longest) {
-                return Ok(held);
-            }
-            let new = self.fetch(self.clock.now()).await?;
-            *self.lock() = Some(new.clone());
-            Ok(new)
-        };
-        let token = timeout_at(until, token).await;
-        token.unwrap_or_else(|_| Err(classify::silent(Service::Metadata)))
+    pub fn now(&self) -> Moment {
+        self.shared.now()
     }
 
-    fn held(&self, longest: Duration) -> Option<Token> {
-        let now = self.clock.now();
-        let held = self.lock();
-        held.as_ref()
-            .filter(|held| held.lasts(now, longest))
-            .cloned()
+    /// A token of the operator itself, fetched `since` then or shortly before.
+    pub async fn token(&self, since: Option<Moment>, until: Instant) -> Result<Token, Failure> {
+        let silent = || classify::silent(Service::Metadata);
+        let fetch = || self.clone().fetch();
+        let token = timeout_at(until, self.shared.get(since, fetch, silent)).await;
+        token.unwrap_or_else(|_| Err(silent()))
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Token>> {
-        let held = self.shared.held.lock();
-        held.unwrap_or_else(PoisonError::into_inner)
-    }
-
-    async fn fetch(&self, now: Moment) -> Result<Token, Failure> {
+    async fn fetch(self) -> Result<(Token, Duration), Failure> {
+        let now = self.now();
         let wanted = format!("/token?scopes={SCOPE}");
         let (answer, seen) = tokio::join!(
             self.ask(&wanted),
@@ -104,7 +69,8 @@ impl Machine {
         {
             token.seen = email(answer.body());
         }
-        Ok(token)
+        let usable = token.usable();
+        Ok((token, usable))
     }
 
     async fn ask(&self, path: &str) -> Result<Answer, Failure> {
@@ -136,30 +102,28 @@ pub mod tests {
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
-    use tokio::sync::watch;
 
     use super::*;
+    use crate::clock::Clock;
     use crate::clock::tests::Hand;
+    use crate::provider::shared::{FRESH, LONGEST};
 
     /// A metadata server on a port of its own, and a machine that asks it.
     pub struct Server {
         pub machine: Machine,
         pub clock: Arc<Hand>,
         tokens: Arc<AtomicUsize>,
-        /// Whether it answers.
-        answers: watch::Sender<bool>,
     }
 
     impl Server {
         pub async fn new() -> Self {
             let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
             let origin = format!("http://{}", listener.local_addr().expect("an address"));
-            let (answers, answering) = watch::channel(true);
             let tokens = Arc::new(AtomicUsize::new(0));
             let counted = tokens.clone();
             tokio::spawn(async move {
                 while let Ok((stream, _)) = listener.accept().await {
-                    tokio::spawn(serve(stream, counted.clone(), answering.clone()));
+                    tokio::spawn(serve(stream, counted.clone()));
                 }
             });
             let transport = Transport {
@@ -169,20 +133,18 @@ pub mod tests {
             let clock = Arc::new(Hand::default());
             let machine = Machine {
                 transport,
-                clock: clock.clone(),
-                shared: Arc::default(),
+                shared: Shared::new(clock.clone()),
             };
             Self {
                 machine,
                 clock,
                 tokens,
-                answers,
             }
         }
 
-        async fn token(&self, fresh: bool) -> Result<Token, Failure> {
+        async fn token(&self, since: Option<Moment>) -> Result<Token, Failure> {
             let until = Instant::now() + Duration::from_secs(30);
-            self.machine.token(fresh, until).await
+            self.machine.token(since, until).await
         }
 
         fn asked(&self) -> usize {
@@ -190,11 +152,7 @@ pub mod tests {
         }
     }
 
-    async fn serve(
-        mut stream: TcpStream,
-        tokens: Arc<AtomicUsize>,
-        mut answering: watch::Receiver<bool>,
-    ) {
+    async fn serve(mut stream: TcpStream, tokens: Arc<AtomicUsize>) {
         let mut request = Vec::new();
         while !request.ends_with(b"\r\n\r\n") {
             request.push(stream.read_u8().await.expect("a request"));
@@ -205,7 +163,6 @@ pub mod tests {
         } else {
             "op@p.iam.gserviceaccount.com".to_owned()
         };
-        answering.wait_for(|now| *now).await.expect("a test");
         let head = format!(
             "HTTP/1.1 200 OK\r\nmetadata-flavor: Google\r\ncontent-length: {}\r\n\r\n",
             body.len()
@@ -217,32 +174,15 @@ pub mod tests {
     #[tokio::test]
     async fn a_thousand_denied_tenants_ask_once_for_all() {
         let server = Server::new().await;
-        server.token(false).await.expect("a token");
+        server.token(None).await.expect("a token");
         server.clock.forward(FRESH);
-        let fresh = futures::future::join_all((0..1_000).map(|_| server.token(true))).await;
+        let denied = Some(server.clock.now());
+        let fresh = futures::future::join_all((0..1_000).map(|_| server.token(denied))).await;
         assert!(fresh.iter().all(Result::is_ok));
         assert_eq!(server.asked(), 2);
-        server.clock.forward(SHARED);
-        server.token(false).await.expect("a token");
+        server.clock.forward(LONGEST);
+        server.token(None).await.expect("a token");
         assert_eq!(server.asked(), 3);
-    }
-
-    #[tokio::test]
-    async fn who_may_use_what_is_held_waits_for_nobody() {
-        let server = Server::new().await;
-        server.token(false).await.expect("a token");
-        server.clock.forward(FRESH);
-        server.answers.send_replace(false);
-        let (fresh, held) = tokio::join!(server.token(true), async {
-            while server.asked() < 2 {
-                tokio::task::yield_now().await;
-            }
-            let held = timeout(Duration::from_secs(10), server.token(false)).await;
-            server.answers.send_replace(true);
-            held
-        });
-        held.expect("at once").expect("a token");
-        fresh.expect("a token");
     }
 
     #[test]

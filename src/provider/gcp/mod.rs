@@ -65,7 +65,8 @@ impl Cloud for Gcp {
 
     async fn client(&self, ask: &Ask<'_>, fresh: bool) -> Result<Arc<dyn Kms>, Failure> {
         let plan = plan(ask.tenant, ask.spec, ask.policy)?;
-        let source = plan.source(&self.transport, &self.machine, ask.cluster, fresh);
+        let since = fresh.then(|| self.machine.now());
+        let source = plan.source(&self.transport, &self.machine, ask.cluster, since);
         source.check().await?;
         let life = ask.spec.timing().proof_ttl;
         Ok(Arc::new(GcpKms::new(source, life)))

@@ -7,6 +7,7 @@ use super::source::Source;
 use super::subject::{Base, Provider, Subject, Who};
 use super::transport::Transport;
 use crate::api::{GcpSpec, Reason, TenantKmsSpec};
+use crate::clock::Moment;
 use crate::credentials::Cluster;
 use crate::policy::Policy;
 use crate::policy::pattern::{is_dns_name, is_google_project};
@@ -51,7 +52,7 @@ impl Plan {
         transport: &Transport,
         machine: &Machine,
         cluster: &Cluster,
-        fresh: bool,
+        since: Option<Moment>,
     ) -> Source {
         Source {
             transport: transport.clone(),
@@ -59,7 +60,7 @@ impl Plan {
             cluster: cluster.clone(),
             tenant: self.tenant,
             subject: self.subject,
-            fresh,
+            since,
         }
     }
 }

@@ -33,8 +33,8 @@ pub struct Source {
     pub cluster: Cluster,
     pub tenant: TenantId,
     pub subject: Subject,
-    /// Whether the operator's own token must be one of the last seconds.
-    pub fresh: bool,
+    /// Tokens of the operator itself that were fetched long before are not used.
+    pub since: Option<Moment>,
 }
 
 impl Source {
@@ -58,8 +58,9 @@ impl Source {
 
     /// One new token, if every service that is asked answers in time. `again` when one was refused.
     pub async fn token(&self, again: bool, now: Moment, until: Instant) -> Result<Token, Failure> {
+        let since = if again { Some(now) } else { self.since };
         let first = match &self.subject.who.base {
-            Base::Machine => self.machine.token(again || self.fresh, until).await?,
+            Base::Machine => self.machine.token(since, until).await?,
             Base::Federated { provider, name, .. } => {
                 let assertion = self.assertion(provider, name).await?;
                 self.exchange(provider, &assertion, now, until).await?
