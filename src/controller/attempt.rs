@@ -4,8 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::SinkExt;
-use kube::runtime::reflector::ObjectRef;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -119,7 +117,6 @@ fn late(deadline: Duration) -> Failure {
 pub struct Launch<'a> {
     pub ctx: &'a Arc<Context>,
     pub id: &'a TenantId,
-    pub wake: ObjectRef<super::Guarded>,
 }
 
 impl Launch<'_> {
@@ -204,13 +201,13 @@ impl Launch<'_> {
         work: impl Future<Output = Result<S, Failure>> + Send + 'static,
     ) {
         let (answered, answer) = oneshot::channel();
-        let (mut waker, wake) = (self.ctx.wake.clone(), self.wake);
+        let (wakes, id) = (self.ctx.wakes.clone(), self.id.clone());
         let task = tokio::spawn(async move {
             let _permit = permit;
             let result = work.await;
             // The receiver is gone when the attempt was abandoned meanwhile.
             if answered.send(result).is_ok() {
-                let _ = waker.send(wake).await; // closed only at shutdown
+                wakes.send(&id).await;
             }
         });
         *slot = Slot(Some(Box::new(Open { what, answer, task })));

@@ -4,12 +4,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures::channel::mpsc;
 use kube::Client;
-use kube::runtime::reflector::ObjectRef;
 use tokio::sync::{Mutex as AsyncMutex, Semaphore, watch};
 use tracing::debug;
 
+use super::Syncing;
 use super::attempt::OpenAttempts;
 use super::events::Events;
 use super::guests::Guests;
@@ -17,14 +16,15 @@ use super::lease::Ownership;
 use super::namespaces::Namespaces;
 use super::outcome::ReconcileError;
 use super::tenant::Tenant;
+use super::wakes::Wakes;
 use super::writes::Gate;
-use super::{Guarded, Syncing};
 use crate::clock::{Clock, Moment};
 use crate::policy::Policy;
-use crate::provider::{Connect, TenantId};
+use crate::provider::{Connect, Failure, TenantId};
 use crate::record::claims::{Claims, Taken};
 use crate::record::store::{RecordStore, StoreError};
 use crate::server::metrics::Metrics;
+use crate::session::roster::Barrier;
 use crate::session::{Held, Hold, Roster};
 
 /// How old the list of claims may be when a tenant is refused because of it.
@@ -39,8 +39,8 @@ pub struct Entry {
     pub api_failures: u32,
     /// The policy that was looked at last.
     pub policy: Arc<Policy>,
-    /// The last moment that voided proofs, as far as it was acted on.
-    pub barrier: Option<Moment>,
+    /// The last one that was acted on.
+    pub barrier: Option<Barrier>,
 }
 
 /// The tenants by name. Each is reconciled by one task at a time.
@@ -73,7 +73,7 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// Master keys in the clear.
     pub keys: Arc<Held>,
-    /// What the objects say, on every replica.
+    /// What the objects say, on every replica, and what voids proofs.
     pub roster: Arc<Roster>,
     /// Tenants that are proved here although another replica holds them.
     pub guests: Arc<Guests>,
@@ -81,7 +81,7 @@ pub struct Context {
     /// How many attempts may be under way at once.
     pub attempts: Arc<Semaphore>,
     /// Asks the controller to look at a tenant again.
-    pub wake: mpsc::Sender<ObjectRef<Guarded>>,
+    pub wakes: Arc<Wakes>,
     pub tenants: Arc<Tenants>,
     /// Objects that cannot be read and were told so.
     pub malformed: Arc<Malformed>,
@@ -142,12 +142,27 @@ impl Context {
         self.providers.forget(id);
     }
 
-    /// Keeps what was opened on a proof, unless the tenant was forgotten meanwhile.
+    /// Keeps what was opened on a proof, unless that is void by now, or the holder has forgotten the
+    /// tenant meanwhile.
     pub fn keep(&self, id: &TenantId, hold: Hold) {
+        let (proof, of_guest) = (hold.proof, hold.seen.is_some());
         self.keys.hold(id, hold);
-        if !lock(&self.tenants).contains_key(id) {
+        // In this order, and the other way round in `void`: what comes between is not missed.
+        let counts = |proof| {
+            self.roster
+                .with(id, |seen| seen.is_none_or(|seen| seen.counts(proof)))
+        };
+        if !counts(proof) || !of_guest && !lock(&self.tenants).contains_key(id) {
             self.keys.wipe(id);
         }
+    }
+
+    /// Nothing that was proved until now counts, also where the answer is still to come. A denial is
+    /// one of the key itself, for whoever checks it to act on.
+    pub fn void(&self, id: &TenantId, denial: Option<Failure>) {
+        let at = self.clock.now();
+        self.roster.void(id, Barrier { at, denial });
+        self.keys.wipe(id);
     }
 
     /// Whether tenants are proved on demand here: another replica holds the shard, or this one has

@@ -20,7 +20,7 @@ use crate::record::Record;
 use crate::record::keyring::KeyId;
 use crate::seal::{Attempt, Cause, Seal, State, Transition};
 use crate::session::hold::LastUse;
-use crate::session::roster::Seen;
+use crate::session::roster::{Barrier, Seen};
 use crate::session::{Hold, Refused};
 
 /// How soon a record that could not be read is read again.
@@ -53,8 +53,6 @@ struct Guest {
     wake: Notify,
     /// Why there is no proof; nothing while nobody knows yet.
     trouble: Mutex<Option<Refused>>,
-    /// The key refused something.
-    doubted: AtomicBool,
     /// The record says more than was read of it.
     outdated: AtomicBool,
 }
@@ -103,19 +101,10 @@ impl Guests {
         }
     }
 
-    /// The key refused something: it is to be proved at once.
-    pub fn doubt(&self, id: &TenantId) {
-        self.tell(id, |guest| &guest.doubted);
-    }
-
-    /// The record is to be read again, and what was proved before is void.
+    /// The record is to be read again.
     pub fn outdate(&self, id: &TenantId) {
-        self.tell(id, |guest| &guest.outdated);
-    }
-
-    fn tell(&self, id: &TenantId, what: impl FnOnce(&Guest) -> &AtomicBool) {
         if let Some(guest) = lock(&self.tenants).get(id) {
-            what(guest).store(true, Ordering::Relaxed);
+            guest.outdated.store(true, Ordering::Relaxed);
             guest.wake.notify_one();
         }
     }
@@ -152,7 +141,8 @@ struct Known {
     /// Of the object that is there.
     object_uid: String,
     changes: u64,
-    barrier: Option<Moment>,
+    /// The last one that was acted on.
+    barrier: Option<Barrier>,
 }
 
 struct Tending {
@@ -192,8 +182,11 @@ impl Tending {
                         known = Some(self.take(known, record, spec, &seen));
                     }
                     Err(refused) => {
-                        // Whatever is read next, the tenant was sealed in between.
-                        known = known.filter(|_| !matches!(refused, Refused::Sealed(_)));
+                        if matches!(refused, Refused::Sealed(_)) {
+                            // Whatever is read next, the tenant was sealed in between.
+                            known = None;
+                            self.ctx.wipe(&self.id);
+                        }
                         self.say(Some(refused));
                         if self.pause(READ_AGAIN, Duration::ZERO).await {
                             continue;
@@ -203,12 +196,9 @@ impl Tending {
                 }
             }
             let Some(known) = &mut known else { return };
-            if known.barrier.map(|at| at.boot) != seen.barrier.map(|at| at.boot) {
+            if known.barrier != seen.barrier {
                 known.barrier = seen.barrier;
-                known.seal.void();
-            }
-            if self.guest.doubted.swap(false, Ordering::Relaxed) {
-                known.seal.request(self.ctx.clock.now(), false);
+                self.void(known);
             }
             if !self.turn(known).await {
                 return;
@@ -252,17 +242,29 @@ impl Tending {
                 self.ctx.keys.seen(&self.id, changes);
                 Known { changes, ..known }
             }
-            before => {
+            _ => {
                 self.ctx.wipe(&self.id);
+                // Nothing is proved that a barrier could void.
                 Known {
                     seal: Seal::new(spec.timing(), self.ctx.clock.now()),
                     record,
                     spec,
                     object_uid: seen.object.uid.clone(),
                     changes,
-                    barrier: before.and_then(|before| before.barrier),
+                    barrier: seen.barrier.clone(),
                 }
             }
+        }
+    }
+
+    /// What was proved counts no more; a no is confirmed.
+    fn void(&self, known: &mut Known) {
+        known.seal.void();
+        let barrier = known.barrier.as_ref();
+        if let Some(denial) = barrier.and_then(|barrier| barrier.denial.clone()) {
+            let (now, jitter) = (self.ctx.clock.now(), (self.ctx.jitter)());
+            let transition = known.seal.denied(denial, now, jitter);
+            self.note(known, transition);
         }
     }
 
@@ -314,7 +316,7 @@ impl Tending {
             // What the holder holds is newer, or is not to be held.
             if ctx.is_guest() {
                 let hold = hold.of_guest(known.changes, self.guest.used.clone());
-                ctx.keys.hold(&self.id, hold);
+                ctx.keep(&self.id, hold);
             }
         } else if !known.seal.may_serve(now) {
             self.say(Some(refusal(&known.seal)));

@@ -24,6 +24,7 @@ pub mod serving;
 mod sighting;
 mod status;
 pub mod tenant;
+pub mod wakes;
 mod watch;
 pub mod work;
 pub mod writes;

@@ -1,8 +1,10 @@
-//! What makes an attempt due before its time, besides a request: the policy changed, or a seal was seen.
+//! What makes an attempt due before its time, besides a request: the policy changed, a seal was seen, or a
+//! no was heard.
 
 use std::sync::Arc;
 
 use super::context::{Context, Entry};
+use super::reconcile;
 use crate::clock::Moment;
 use crate::provider::{Kind, TenantId};
 use crate::seal::State;
@@ -26,18 +28,30 @@ pub(super) fn look_at_policy(ctx: &Context, id: &TenantId, entry: &mut Entry, no
     entry.tenant.reconsider(now);
 }
 
-/// Somebody's status said that the tenant is sealed: nothing is given out on what was proved before,
-/// so it is proved again at once.
+/// Somebody's status said that the tenant is sealed, or the key said no to something else than a check:
+/// nothing is given out on what was proved before, so it is proved again at once.
 pub(super) fn look_at_barrier(ctx: &Context, id: &TenantId, entry: &mut Entry, now: Moment) {
-    let barrier = ctx.roster.with(id, |seen| seen?.barrier);
+    let barrier = ctx.roster.with(id, |seen| seen?.barrier.clone());
     if barrier == entry.barrier {
         return;
     }
-    entry.barrier = barrier;
-    if let (Some(seal), Some(barrier)) = (entry.tenant.seal_mut(), barrier)
-        && *seal.state() == State::Active
-        && seal.proof().is_some_and(|proof| proof.boot <= barrier.boot)
-    {
-        seal.request(now, false);
+    entry.barrier.clone_from(&barrier);
+    let (Some(seal), Some(barrier)) = (entry.tenant.seal_mut(), barrier) else {
+        return;
+    };
+    let counted = seal
+        .proof()
+        .is_some_and(|proof| proof.boot <= barrier.at.boot);
+    if *seal.state() != State::Active || !counted {
+        return;
+    }
+    match barrier.denial {
+        None => seal.request(now, false),
+        Some(denial) => {
+            if let Some(transition) = seal.denied(denial, now, (ctx.jitter)()) {
+                entry.open.check.abandon();
+                reconcile::note(ctx, id, entry, transition);
+            }
+        }
     }
 }

@@ -7,7 +7,6 @@ use std::time::Duration;
 use kube::ResourceExt;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
-use kube::runtime::reflector::ObjectRef;
 use tracing::{Span, debug, info, warn};
 
 use super::attempt::{Launch, Trial};
@@ -315,11 +314,7 @@ fn begin(ctx: &Arc<Context>, id: &TenantId, entry: &mut Entry) {
         return;
     }
     let now = ctx.clock.now();
-    let launch = || Launch {
-        ctx,
-        id,
-        wake: ObjectRef::new(&id.name).within(&id.namespace),
-    };
+    let launch = || Launch { ctx, id };
     let check_due = entry
         .tenant
         .seal()

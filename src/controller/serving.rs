@@ -62,8 +62,7 @@ pub fn at_hand(ctx: &Context, id: &TenantId) -> Result<Option<Arc<Hold>>, Refuse
 
 /// Whether nothing was seen of the object since the proof was begun that makes it void.
 fn fits(hold: &Hold, seen: &Seen) -> bool {
-    let later = |barrier: Moment| hold.proof.boot > barrier.boot;
-    seen.barrier.is_none_or(later) && hold.seen.is_none_or(|changes| changes == seen.changes)
+    seen.counts(hold.proof) && hold.seen.is_none_or(|changes| changes == seen.changes)
 }
 
 fn vetoed(veto: Veto, seen: &Seen) -> Refused {
@@ -147,8 +146,7 @@ pub fn still(ctx: &Context, id: &TenantId, hold: &Hold) -> Result<(), Refused> {
 /// is worth nothing, and the record tells the rest.
 pub fn sealed_elsewhere(ctx: &Context, id: &TenantId) {
     if ctx.is_guest() {
-        ctx.keys.wipe(id);
-        ctx.guests.outdate(id);
+        outdate(ctx, id);
     }
 }
 
@@ -183,18 +181,26 @@ async fn open(
             let added = ctx.keys.add(id, &record.tenant_uid, opened);
             added.ok_or(Refused::Unproved(None))
         }
-        Err(failure) => Err(denied(ctx, id, &failure)),
+        Err(failure) => Err(refused(ctx, id, failure).await),
     }
 }
 
 /// A no is a no, whatever was asked for: nothing is given out until a check has cleared it up.
-fn denied(ctx: &Context, id: &TenantId, failure: &Failure) -> Refused {
+async fn refused(ctx: &Context, id: &TenantId, failure: Failure) -> Refused {
     info!(tenant = %id, kind = ?failure.kind, %failure, "a former master key did not open");
+    let reason = failure.reason;
     if failure.kind == Kind::Denial {
-        ctx.keys.wipe(id);
-        ctx.guests.doubt(id);
+        ctx.void(id, Some(failure));
+        ctx.guests.wake(id);
+        ctx.wakes.send(id).await;
     }
-    Refused::Unproved(Some(failure.reason))
+    Refused::Unproved(Some(reason))
+}
+
+/// The record says more than was proved here, which is void.
+fn outdate(ctx: &Context, id: &TenantId) {
+    ctx.void(id, None);
+    ctx.guests.outdate(id);
 }
 
 /// The record, as it is stored now.

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use futures::channel::mpsc;
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use kube::api::Api;
 use kube::runtime::WatchStreamExt;
@@ -24,8 +23,6 @@ use crate::provider::TenantId;
 
 /// How many tenants are looked at at once; attempts on clouds are counted apart.
 const CONCURRENCY: u16 = 256;
-/// How many answers may wait to be looked at.
-const WAKES: usize = 4096;
 
 /// How many watches have not listed everything yet.
 #[derive(Debug)]
@@ -46,13 +43,12 @@ impl Syncing {
 }
 
 /// Watches one namespace, or all, until `stop` says so.
-pub async fn run(mut ctx: Context, namespace: Option<String>, stop: signal::Receiver<bool>) {
+pub async fn run(ctx: Context, namespace: Option<String>, stop: signal::Receiver<bool>) {
     let api = match &namespace {
         Some(namespace) => Api::<Guarded>::namespaced(ctx.client.clone(), namespace),
         None => Api::<Guarded>::all(ctx.client.clone()),
     };
-    let (wake, woken) = mpsc::channel(WAKES);
-    ctx.wake = wake;
+    let woken = ctx.wakes.of_watch(namespace.as_deref());
     let (reader, writer) = reflector::store();
     let ctx = Arc::new(ctx);
     let objects = watcher(api, watcher::Config::default())

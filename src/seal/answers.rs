@@ -58,6 +58,18 @@ impl Seal {
         self.succeed(started, false, now, 0.5)
     }
 
+    /// The key said no to something else than an attempt, which is confirmed and obeyed like a no to one.
+    /// What is open was begun before.
+    pub fn denied(&mut self, denial: Failure, now: Moment, jitter: f64) -> Option<Transition> {
+        self.observe(now);
+        if self.is_sealed() || self.doubt.is_some() {
+            return None;
+        }
+        self.drop_open();
+        self.last_failure = Some((denial.clone(), now));
+        Some(self.deny(denial, now, jitter))
+    }
+
     /// An attempt that was begun before a seal or that took too long says yes to nothing.
     fn counts(&self, attempt: Attempt, now: Moment) -> bool {
         attempt.serial > self.barrier.serial && self.is_proof(attempt.started, now)

@@ -1,5 +1,5 @@
-//! What the objects say of each tenant, as far as this replica has seen. They only forbid: nothing
-//! here ever lets a tenant be used.
+//! What the objects say of each tenant, as far as this replica has seen, and since when nothing that
+//! was proved counts. Both only forbid: nothing here ever lets a tenant be used.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use crate::api::{Phase, Reason};
 use crate::clock::Moment;
-use crate::provider::TenantId;
+use crate::provider::{Failure, TenantId};
 
 /// Why a tenant is not to be used, whatever its key says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,14 +35,29 @@ pub struct Object {
     pub turned: Option<Timestamp>,
 }
 
+/// What was proved up to a moment is void, whoever proved it and whenever its answer comes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Barrier {
+    pub at: Moment,
+    /// The key's own no, where that is why.
+    pub denial: Option<Failure>,
+}
+
 /// An object, and what was seen of it.
 #[derive(Clone, Debug)]
 pub struct Seen {
     pub object: Object,
     /// Grows with every change of it; never the same for another object.
     pub changes: u64,
-    /// A proof begun before this is void.
-    pub barrier: Option<Moment>,
+    pub barrier: Option<Barrier>,
+}
+
+impl Seen {
+    /// Whether a proof that was begun at `proof` counts.
+    pub fn counts(&self, proof: Moment) -> bool {
+        let barrier = self.barrier.as_ref();
+        barrier.is_none_or(|barrier| proof.boot > barrier.at.boot)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -83,8 +98,11 @@ impl Roster {
             }
         };
         let barrier = match before {
-            _ if voids => Some(now),
-            Some(before) => before.barrier,
+            _ if voids => Some(Barrier {
+                at: now,
+                denial: None,
+            }),
+            Some(before) => before.barrier.clone(),
             None => None,
         };
         tenants.insert(
@@ -95,6 +113,13 @@ impl Roster {
                 barrier,
             },
         );
+    }
+
+    /// Something else than the object says that what was proved until now is void.
+    pub fn void(&self, tenant: &TenantId, barrier: Barrier) {
+        if let Some(seen) = self.write().get_mut(tenant) {
+            seen.barrier = Some(barrier);
+        }
     }
 
     pub fn remove(&self, tenant: &TenantId) {

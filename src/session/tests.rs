@@ -2,11 +2,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::roster::{Object, Veto};
+use super::roster::{Barrier, Object, Veto};
 use super::*;
-use crate::api::{ProviderKind, TenantKmsSpec};
+use crate::api::{ProviderKind, Reason, TenantKmsSpec};
 use crate::clock::Moment;
-use crate::provider::{TenantId, Wrapped};
+use crate::provider::{Failure, TenantId, Wrapped};
 use crate::record::keyring::wrapping::Opened;
 use crate::record::keyring::{Kek, KeyId, Keyring, Locked, MasterKey};
 use crate::record::{Applied, Record};
@@ -270,7 +270,7 @@ fn object() -> Object {
 #[test]
 fn what_was_begun_before_a_veto_is_void_and_what_began_after_is_not() {
     let roster = Roster::default();
-    let barrier = || roster.get(&id()).and_then(|seen| seen.barrier);
+    let barrier = || Some(roster.get(&id())?.barrier?.at);
     roster.see(id(), object(), at(1, 1), false);
     assert_eq!(barrier(), None);
     let sealed = Object {
@@ -308,9 +308,28 @@ fn who_may_have_missed_a_seal_takes_every_turn_for_one() {
         };
         roster.see(id(), again, at(8, 8), strict);
         let now = roster.get(&id()).expect("seen");
-        assert_eq!(now.barrier, Some(at(8, 8)), "another object");
+        let barrier = now.barrier.as_ref().map(|barrier| barrier.at);
+        assert_eq!(barrier, Some(at(8, 8)), "another object");
         assert!(now.changes > seen.changes);
     }
+}
+
+#[test]
+fn what_was_begun_before_a_no_does_not_count_whatever_the_object_says() {
+    let roster = Roster::default();
+    let denial = Some(Failure::denial(Reason::AccessDenied, "no"));
+    let no = Barrier {
+        at: at(5, 5),
+        denial,
+    };
+    roster.void(&id(), no.clone()); // nobody has seen it
+    roster.see(id(), object(), at(1, 1), false);
+    let counts = |proof| roster.with(&id(), |seen| seen.expect("seen").counts(proof));
+    assert!(counts(at(1, 1)));
+    roster.void(&id(), no.clone());
+    roster.see(id(), object(), at(6, 6), false);
+    assert!(!counts(at(4, 4)) && !counts(at(5, 5)) && counts(at(6, 6)));
+    assert_eq!(roster.get(&id()).and_then(|seen| seen.barrier), Some(no));
 }
 
 #[test]

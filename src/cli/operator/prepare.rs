@@ -4,7 +4,6 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use futures::channel::mpsc;
 use tokio::sync::{Semaphore, watch};
 use tracing::info;
 
@@ -80,7 +79,7 @@ pub async fn prepare(args: &Args) -> Result<Prepared, Fatal> {
         guests: Arc::default(),
         syncing: Syncing::new(namespaces.len()),
         attempts: Arc::new(Semaphore::new(ATTEMPTS)),
-        wake: mpsc::channel(0).0, // each watch sets its own
+        wakes: Arc::default(),
         tenants: Arc::default(),
         malformed: Arc::new(Mutex::new(HashMap::new())),
     };

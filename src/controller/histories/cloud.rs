@@ -164,14 +164,17 @@ impl Cloud {
         self.lock().yes.get(bytes).copied()
     }
 
-    /// Waits while the key hangs; then what it is like.
+    /// What the key is like. A call that hangs does so until the key works again: others may have been
+    /// refused meanwhile.
     async fn reach(&self, key: &'static str) -> Mood {
+        let mut hung = false;
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
             let mood = self.lock().keys[key].mood;
-            if mood != Mood::Hangs {
+            hung |= mood == Mood::Hangs;
+            if !hung || mood == Mood::Works {
                 return mood;
             }
             changed.await;

@@ -25,6 +25,7 @@ use crate::controller::events::Events;
 use crate::controller::lease::Ownership;
 use crate::controller::namespaces::Namespaces;
 use crate::controller::reconcile;
+use crate::controller::wakes::Wakes;
 use crate::controller::writes::Gate;
 use crate::controller::{Guarded, Syncing};
 use crate::policy::Policy;
@@ -105,7 +106,8 @@ impl Process {
         let (own, ownership) = watch::channel(Ownership::Holder { until });
         let (policies, policy) = watch::channel(Arc::new(Policy::default()));
         let (shard, held) = watch::channel(true);
-        let (wake, woken) = mpsc::channel(64);
+        let wakes = Wakes::default();
+        let woken = wakes.of_watch(None);
         let ctx = Context {
             namespaces: Arc::new(Namespaces::new(client.clone())),
             clock: clock.clone(),
@@ -130,7 +132,7 @@ impl Process {
             guests: Arc::default(),
             syncing: Syncing::new(0),
             attempts: Arc::new(Semaphore::new(64)),
-            wake,
+            wakes: Arc::new(wakes),
             tenants: Arc::default(),
             malformed: Arc::default(),
             client,

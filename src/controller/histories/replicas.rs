@@ -1,22 +1,27 @@
 //! Random histories of one tenant on two replicas, a holder and one that proves on demand, as they
 //! serve it: over the model's cloud, store and clocks, with a watch that may be late or lose what was in
 //! between. Whatever comes in which order, keys are given only on a fresh proof of the replica's own
-//! that was begun after every seal it has seen.
+//! that was begun after every seal it has seen and every no it has heard.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use kube::ResourceExt;
 use kube::core::DeserializeGuard;
 
 use super::clock::{Dice, Hands, runtime, seed_jitter};
 use super::cloud::{Cloud, KEYS, Mood};
 use super::process::{INSTALLATION, NAMESPACE, Process, tenant};
 use super::store::{Fault, Store};
-use crate::api::{ProviderKind, TenantKms, TenantKmsSpec, VerifySpec};
+use crate::api::{ProviderKind, Reason, TenantKms, TenantKmsSpec, VerifySpec};
 use crate::clock::{Clock, Moment};
 use crate::controller::context::lock;
 use crate::controller::tenant::Reported;
 use crate::controller::{report, serving, sighting, watch};
+use crate::record::keyring::KeyId;
+use crate::session::Refused;
+
+mod former;
 
 const HISTORIES: u64 = 1_500;
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -43,12 +48,14 @@ enum Event {
     TakesOver,
     /// A caller at a replica.
     Asks(usize),
+    /// One who needs the former master key.
+    Opens(usize),
 }
 
 impl Event {
     fn drawn(dice: &mut Dice) -> Self {
         let replica = dice.pick(&[0, 1]);
-        match dice.below(20) {
+        match dice.below(22) {
             0..4 => Self::Passes(1 + dice.below(20)),
             4 => Self::Sleeps(6 + dice.below(45)),
             5 => Self::Sets(dice.pick(&[-400, -7, 7, 400])),
@@ -60,6 +67,7 @@ impl Event {
             15 => Self::Suspends(dice.below(3) == 0),
             16 if dice.below(3) == 0 => Self::Created,
             16 | 17 => Self::TakesOver,
+            18..20 => Self::Opens(replica),
             _ => Self::Asks(replica),
         }
     }
@@ -91,6 +99,10 @@ struct Town {
     /// Since when the customer says no.
     denied: Option<Moment>,
     served: usize,
+    /// Retired before the history begins.
+    former: KeyId,
+    /// When each replica heard a no to it.
+    refused: [Arc<Mutex<Option<Moment>>>; 2],
 }
 
 impl Town {
@@ -114,13 +126,40 @@ impl Town {
             names: 0,
             denied: None,
             served: 0,
+            former: KeyId::from_bytes([0; 16]),
+            refused: Default::default(),
         };
         town.processes[1].follow();
         town.create();
         town.pass(3).await;
+        town.former = town.active();
+        town.rotate().await;
         town.see(0, false);
         town.see(1, false);
         town
+    }
+
+    /// By the record.
+    fn active(&self) -> KeyId {
+        let record = self.store.record().expect("a record");
+        let active = record.keyring.as_ref().and_then(|keyring| keyring.active());
+        active.expect("an active key").id.clone()
+    }
+
+    /// An hour later, when the master key is old enough.
+    async fn rotate(&mut self) {
+        let before = self.active();
+        self.clock.pass(Duration::from_secs(3_700));
+        let mut object = self.object();
+        let at = self.clock.now().boot;
+        let rotate = "tenantkms.dev/rotate-requested-at".to_owned();
+        object
+            .annotations_mut()
+            .insert(rotate, at.as_secs().to_string());
+        self.put(object);
+        self.processes[self.holder].next = at;
+        self.pass(5).await;
+        assert_ne!(self.active(), before, "not rotated");
     }
 
     fn object(&self) -> TenantKms {
@@ -260,6 +299,21 @@ impl Town {
                 let ctx = self.processes[replica].ctx.clone();
                 tokio::spawn(async move { serving::hold(&ctx, &tenant()).await.is_ok() });
             }
+            Event::Opens(replica) => {
+                let ctx = self.processes[replica].ctx.clone();
+                let (former, refused) = (self.former.clone(), self.refused[replica].clone());
+                let since = self.clock.now();
+                tokio::spawn(async move {
+                    let Ok(Some(hold)) = serving::at_hand(&ctx, &tenant()) else {
+                        return;
+                    };
+                    let opened = serving::version(&ctx, &tenant(), &hold, &former, since).await;
+                    let no = Refused::Unproved(Some(Reason::AccessDenied));
+                    if opened.is_err_and(|refused| refused == no) {
+                        *lock(&refused) = Some(ctx.clock.now());
+                    }
+                });
+            }
         }
         self.work().await;
         self.check();
@@ -267,7 +321,7 @@ impl Town {
 
     fn check(&mut self) {
         let now = self.clock.now();
-        for (process, shown) in self.processes.iter().zip(&self.shown) {
+        for (replica, (process, shown)) in self.processes.iter().zip(&self.shown).enumerate() {
             let Ok(Some(hold)) = serving::at_hand(&process.ctx, &tenant()) else {
                 continue;
             };
@@ -287,6 +341,9 @@ impl Town {
             );
             let veto = shown.veto.is_none_or(|veto| hold.proof.boot > veto.boot);
             assert!(veto, "on a proof from before a seal it has seen");
+            let refused = *lock(&self.refused[replica]);
+            let refused = refused.is_none_or(|refused| hold.proof.boot > refused.boot);
+            assert!(refused, "on a proof from before a no it has heard");
             assert!(
                 hold.epoch >= shown.epoch,
                 "of an epoch before the one it has seen"

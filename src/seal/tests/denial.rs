@@ -163,3 +163,39 @@ fn a_no_just_before_the_proof_expires_is_told_as_a_no() {
     world.run(seconds(20));
     assert_eq!(world.transitions(), [Transition::Doubted, SEALED]);
 }
+
+#[test]
+fn a_no_to_something_else_is_confirmed_too_and_a_yes_from_before_does_not_clear_it_up() {
+    for (cloud, sealed) in [
+        (Cloud::Works, false),
+        (Cloud::Denies(Reason::AccessDenied), true),
+        (Cloud::Hangs, true),
+    ] {
+        let mut world = World::active();
+        world.latency = seconds(2);
+        world.run_until(seconds(31), |world| world.seal.is_open());
+        let open = world.newest();
+        world.run(seconds(1));
+        world.refuse();
+        world.latency = Duration::from_millis(100);
+        world.cloud = cloud;
+        assert_eq!(world.transitions(), [Transition::Doubted]);
+        world.run(Duration::from_millis(1_050)); // the check's yes has come
+        assert!(!world.may_serve());
+        world.run(seconds(6));
+        assert_eq!(world.is_sealed(), sealed, "{cloud:?}");
+        assert_eq!(world.may_serve(), !sealed, "{cloud:?}");
+        assert!(world.newest().started.boot >= open.started.boot + seconds(2));
+        assert!(world.newest().fresh_token, "{cloud:?}");
+    }
+}
+
+#[test]
+fn a_no_to_something_else_neither_confirms_a_no_nor_explains_a_seal() {
+    let mut world = doubted();
+    world.refuse();
+    assert_eq!(world.transitions(), [Transition::Doubted]);
+    let mut world = World::sealed();
+    world.refuse();
+    assert_eq!(world.transitions(), []);
+}

@@ -126,6 +126,16 @@ impl Oracle {
         }
     }
 
+    pub fn refused(&mut self, before: State, transition: Option<Transition>, now: Moment) {
+        self.look_at_clocks(now);
+        if is_sealed(before) || self.no.is_some() {
+            assert_eq!(transition, None, "the no is known");
+            return;
+        }
+        self.wish.1 |= self.live.take().is_some() && self.wish.0;
+        self.heard_no(before, transition, now);
+    }
+
     pub fn ticked(&mut self, before: State, transition: Option<Transition>, now: Moment) {
         self.look_at_clocks(now);
         let overdue = |a: &Attempt| now.boot > a.started.boot + a.deadline + seconds(5);

@@ -20,6 +20,8 @@ enum Event {
         unseal: bool,
     },
     Void,
+    /// A no to something else.
+    Refuse,
     Adopt {
         begun_ago: Duration,
     },
@@ -69,6 +71,7 @@ fn play(world: &mut World, event: &Event) {
         Event::Back(by) => world.set_wall_back(by),
         Event::Request { unseal } => world.request(unseal),
         Event::Void => world.void(),
+        Event::Refuse => world.refuse(),
         Event::Adopt { begun_ago } => {
             world.adopt(begun_ago);
         }
@@ -125,6 +128,7 @@ fn anything() -> impl Strategy<Value = Event> {
         3 => millis(0..400_000).prop_map(Event::Run),
         1 => millis(0..14_000).prop_map(Event::Latency),
         1 => Just(Event::Flap),
+        1 => Just(Event::Refuse),
         5 => harmless(),
     ]
 }

@@ -220,6 +220,16 @@ impl World {
         transition
     }
 
+    /// The key says no to something else than an attempt.
+    pub fn refuse(&mut self) {
+        let before = *self.seal.state();
+        let denial = Failure::denial(Reason::AccessDenied, "no");
+        let jitter = self.jitter();
+        let transition = self.seal.denied(denial, self.now, jitter);
+        self.oracle.refused(before, transition, self.now);
+        self.note(transition);
+    }
+
     pub fn begin(&mut self) -> Attempt {
         let attempt = self.seal.begin(self.now);
         self.oracle.began(attempt, *self.seal.state());
