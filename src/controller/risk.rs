@@ -118,7 +118,7 @@ pub fn judge(reading: Option<&Reading>, secret: Option<Secret<'_>>, now: Timesta
             ),
         ),
         Some(Ok(None)) => unknown(
-            Reason::ProviderNotBuilt,
+            Reason::Verified,
             "The provider tells nothing of the key's attributes.".to_owned(),
         ),
         None => unknown(

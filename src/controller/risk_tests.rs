@@ -41,13 +41,7 @@ fn every_risk_is_told_with_its_command_and_none_without() {
     let down = Err(Failure::transient(Unreachable, "?"));
     for (reading, secret, is, reason, says) in [
         (None, None, Is::Unknown, Verifying, vec![]),
-        (
-            Some(Ok(None)),
-            None,
-            Is::Unknown,
-            Reason::ProviderNotBuilt,
-            vec![],
-        ),
+        (Some(Ok(None)), None, Is::Unknown, Verified, vec!["nothing"]),
         (
             Some(denied.clone()),
             None,

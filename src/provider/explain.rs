@@ -2,7 +2,9 @@
 //! the documentation is generated from here, and `tenant-kms explain` prints one row of it.
 
 mod aws;
+mod azure;
 mod gcp;
+mod platform;
 
 use crate::api::Reason;
 
@@ -15,15 +17,20 @@ pub struct Row {
     pub kind: &'static str,
     pub meaning: &'static str,
     pub check: &'static str,
-    /// With arguments for the reader to fill in.
-    pub command: &'static str,
 }
 
 impl Row {
-    /// The command, and those of the other clouds where they have one of their own.
+    /// The platform's command, and that of each cloud, where there is one. With arguments for the reader to
+    /// fill in.
     pub fn commands(&self) -> impl Iterator<Item = &'static str> {
-        let others = [aws::command(self.reason), gcp::command(self.reason)];
-        [Some(self.command)].into_iter().chain(others).flatten()
+        let all = [
+            platform::command,
+            azure::command,
+            aws::command,
+            gcp::command,
+        ];
+        let reason = self.reason;
+        all.into_iter().filter_map(move |command| command(reason))
     }
 }
 
@@ -51,18 +58,16 @@ pub fn markdown() -> String {
 /// The row of one reason.
 #[allow(clippy::too_many_lines, reason = "a table")]
 pub fn row(reason: Reason) -> Row {
-    let (kind, meaning, check, command) = match reason {
+    let (kind, meaning, check) = match reason {
         Reason::Verified => (
             "State",
             "The key wrapped and unwrapped; the tenant is served.",
             "Nothing.",
-            "kubectl get tkms '<name>' --namespace '<namespace>' --output wide",
         ),
         Reason::Verifying => (
             "State",
             "No attempt has come to an end yet.",
             "Nothing; an attempt ends within seconds.",
-            "kubectl get tkms '<name>' --namespace '<namespace>' --watch",
         ),
         Reason::AccessDenied => (
             "Denial",
@@ -73,14 +78,11 @@ pub fn row(reason: Reason) -> Row {
              impersonation or the workload identity provider was taken.",
             "The grant on the key; whether the application is there and enabled, and its federated \
              credentials. New grants take some minutes.",
-            "az role assignment create --role 'Key Vault Crypto Service Encryption User' \
-             --assignee '<client id>' --scope '<resource id of the vault>/keys/<key>'",
         ),
         Reason::KeyDisabled => (
             "Denial",
             "The key, or the version in use, is disabled.",
             "With the key's owner, whether that is meant.",
-            "az keyvault key set-attributes --vault-name '<vault>' --name '<key>' --enabled true",
         ),
         Reason::KeyNotFound => (
             "Denial, or Misconfigured for a key that the platform mounts",
@@ -88,13 +90,11 @@ pub fn row(reason: Reason) -> Row {
              scheduled to be; of local://NAME, no file or no folder.",
             "The name in spec.kmsKeyRef, and whether the key was deleted; for local:// the Secret \
              of the chart's value localKek.",
-            "az keyvault key recover --vault-name '<vault>' --name '<key>'",
         ),
         Reason::KeyExpired => (
             "Denial",
             "The key's expiry date has passed.",
             "The date, with the key's owner.",
-            "az keyvault key rotate --vault-name '<vault>' --name '<key>'",
         ),
         Reason::KeyUnusable => (
             "Denial, or Misconfigured where the key can never do it",
@@ -105,8 +105,6 @@ pub fn row(reason: Reason) -> Row {
              masterKey.importFrom names does not open with it to 32 bytes.",
             "The key's type, size, activation date and permitted operations; for local:// the \
              file that the message names.",
-            "az keyvault key set-attributes --vault-name '<vault>' --name '<key>' --ops wrapKey \
-             unwrapKey",
         ),
         Reason::InvalidKeyRef => (
             "Misconfigured",
@@ -115,8 +113,6 @@ pub fn row(reason: Reason) -> Row {
             "The URL: https, a vault's host, /keys/NAME and at most a version; \
              arn:aws:kms:REGION:ACCOUNT:key/ID or alias/NAME; \
              projects/P/locations/L/keyRings/R/cryptoKeys/K; or local://NAME.",
-            "az keyvault key show --vault-name '<vault>' --name '<key>' --query key.kid --output \
-             tsv",
         ),
         Reason::CredentialNotFound => (
             "Misconfigured",
@@ -124,7 +120,6 @@ pub fn row(reason: Reason) -> Row {
             "tenantId and clientId together, with clientSecret, with serviceAccountName, or alone for \
              the operator's token; or managedIdentity alone; or none. In AWS roleArn, alone or with \
              serviceAccountName; or none.",
-            "kubectl explain tenantkms.spec.azure",
         ),
         Reason::CredentialRejected => (
             "Misconfigured",
@@ -134,21 +129,18 @@ pub fn row(reason: Reason) -> Row {
              calls are billed.",
             "The secret's value and end date, that the cluster's issuer can be read from the \
              internet, the node's clock, and the directory's id.",
-            "az ad app credential reset --append --id '<client id>'",
         ),
         Reason::SecretNotFound => (
             "Misconfigured",
             "The Secret that the spec refers to is missing, is not lent to this tenant, or may not be \
              read.",
             "Its name, key and label, and the Role that lets the operator read it.",
-            "kubectl get secret '<secret>' --namespace '<namespace>' --show-labels",
         ),
         Reason::EnvVarNotFound => (
             "Misconfigured",
             "The variable of clientSecret.envVar is allowed and not there, is empty, or is no \
              variable's name.",
             "The chart's value clientSecrets: the Secret, in the operator's namespace, and its key.",
-            "kubectl get secrets --namespace '<namespace of the operator>'",
         ),
         Reason::NotAllowed => (
             "Denial, or Misconfigured for a role of AWS that opens to others",
@@ -157,7 +149,6 @@ pub fn row(reason: Reason) -> Row {
              AWS can be assumed with an external id that is not this tenant's, and is not used.",
             "clientSecretVariables and operatorIdentity.allow in the operator's configuration; the role's \
              trust policy.",
-            "tenant-kms config check '<file>'",
         ),
         Reason::IdentityUnavailable => (
             "Misconfigured, or Transient while the metadata service does not answer",
@@ -166,20 +157,17 @@ pub fn row(reason: Reason) -> Row {
              lent to this tenant, or may not be used.",
             "Which identities the nodes have, and network policies; the pod's workload identity; the \
              ServiceAccount's label and Role.",
-            "az vmss identity show --resource-group '<node resource group>' --name '<scale set>'",
         ),
         Reason::EndpointNotAllowed => (
             "Denial",
             "The key's host is none where keys may be used, or the operator's own identity may \
              not be used there. Nothing was sent.",
             "The host, and allowedEndpointSuffixes in the operator's configuration.",
-            "tenant-kms config check '<file>'",
         ),
         Reason::KeyRefConflict => (
             "Misconfigured",
             "Another namespace has the key: a key belongs to one namespace.",
             "Which object uses the same key.",
-            "kubectl get tkms --all-namespaces --output wide",
         ),
         Reason::Unreachable => (
             "Transient",
@@ -187,35 +175,28 @@ pub fn row(reason: Reason) -> Row {
              operator's address.",
             "Name resolution, routes, network policies, HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE, and \
              the vault's network rules.",
-            "curl --verbose 'https://<vault>.vault.azure.net/healthstatus'",
         ),
         Reason::Throttled => (
             "Transient",
             "The cloud asks for fewer requests.",
             "What else uses the vault, and spec.verify.interval.",
-            "az monitor metrics list --metric ServiceApiResult --resource '<resource id of the \
-             vault>'",
         ),
         Reason::ProviderError => (
             "Transient",
             "An answer from which nothing can be concluded: a server's error, another form than \
              the service's, wrong bytes.",
             "The service's health, and what stands between, such as a proxy.",
-            "tenant-kms verify -f '<manifest>' --output json",
         ),
         Reason::KeyringMissing => (
             "State",
             "The tenant's record, or the master keys in it, are gone.",
             "Whether the operator may use Secrets in the records namespace; backups of it.",
-            "tenant-kms keyring import --file '<exported file>' --namespace '<namespace>'",
         ),
         Reason::KeyringCorrupt => (
             "State",
             "The tenant's record cannot be read or its commitments do not hold.",
             "Who else writes in the records namespace; backups. The chart's policy refuses this until \
              the records namespace has the annotation tenantkms.dev/break-glass.",
-            "tenant-kms keyring import --file '<exported file>' --namespace '<namespace>' \
-             --replace-damaged",
         ),
         Reason::KeyringForeign => (
             "State",
@@ -223,62 +204,51 @@ pub fn row(reason: Reason) -> Row {
             "Whether this namespace is its rightful successor. Deleting the record instead starts \
              anew. The chart's policy refuses both until the records namespace has the annotation \
              tenantkms.dev/break-glass.",
-            "tenant-kms keyring adopt '<name>' --namespace '<namespace>'",
         ),
         Reason::KeyringTooNew => (
             "State",
             "The record was written by a newer version of the operator.",
             "Which versions run.",
-            "kubectl get deployment --all-namespaces --selector \
-             'app.kubernetes.io/name=tenant-kms-operator' --output wide",
         ),
         Reason::KeyringFull => (
             "Misconfigured",
             "64 versions of the master key can be unwrapped, so no further one is made.",
             "Which versions nothing uses any more; re-encrypt old data, then add them to \
              spec.masterKey.erasedIds.",
-            "kubectl get tkms '<name>' --namespace '<namespace>' --output \
-             jsonpath='{.status.masterKeys}'",
         ),
         Reason::Erasing => (
             "State",
             "The object was deleted with deletionPolicy Erase, confirmed: its master keys are \
              destroyed for ever seven days later.",
             "Whether that is still meant; without the annotation the keys are kept.",
-            "kubectl annotate tkms '<name>' --namespace '<namespace>' tenantkms.dev/confirm-erase-",
         ),
         Reason::ProviderNotBuilt => (
             "Misconfigured",
-            "This build of the operator has no such provider.",
-            "spec.provider, and the image that runs.",
-            "kubectl get deployment --all-namespaces --selector \
-             'app.kubernetes.io/name=tenant-kms-operator' --output wide",
+            "This version of the operator cannot do what the spec asks for: it has no such provider, \
+             cannot read the spec, or takes over no key from elsewhere with this provider.",
+            "spec.provider, fields of a newer version, spec.masterKey.importFrom, and the image that \
+             runs.",
         ),
         Reason::Suspended => (
             "State",
             "spec.suspend is set: no cloud calls, no sessions, keys wiped.",
             "Whether that is still meant.",
-            "kubectl patch tkms '<name>' --namespace '<namespace>' --type merge --patch \
-             '{\"spec\":{\"suspend\":false}}'",
         ),
         Reason::KeyExpiring => (
             "State",
             "Of KeyAtRisk: the key expires within 30 days, and is refused from then on.",
             "Whether the key's owner will rotate it, or move the date.",
-            "az keyvault key rotate --vault-name '<vault>' --name '<key>'",
         ),
         Reason::CredentialExpiring => (
             "State",
             "Of KeyAtRisk: the client secret ends within 30 days, by clientSecret.expiresOn.",
             "Whether a new secret was handed over, and expiresOn moved with it.",
-            "az ad app credential reset --append --id '<client id>'",
         ),
         Reason::PurgeProtectionOff => (
             "State",
             "Of KeyAtRisk: the vault has no purge protection, so a deleted key can be purged at \
              once, and what it wraps is lost for good.",
             "With the vault's owner; purge protection cannot be turned off again.",
-            "az keyvault update --name '<vault>' --enable-purge-protection true",
         ),
     };
     Row {
@@ -286,7 +256,6 @@ pub fn row(reason: Reason) -> Row {
         kind,
         meaning,
         check,
-        command,
     }
 }
 
@@ -308,11 +277,11 @@ mod tests {
     fn own_commands_exist() {
         use clap::CommandFactory;
         let program = crate::cli::Cli::command();
-        for row in table() {
-            let mut words = row.command.split(' ');
+        for command in table().iter().flat_map(Row::commands) {
+            let mut words = command.split(' ');
             if words.next() == Some("tenant-kms") {
                 let word = words.next().unwrap_or_default();
-                assert!(program.find_subcommand(word).is_some(), "{}", row.command);
+                assert!(program.find_subcommand(word).is_some(), "{command}");
             }
         }
     }
@@ -322,6 +291,7 @@ mod tests {
         let table = table();
         assert_eq!(table.len(), Reason::ALL.len());
         for row in table {
+            assert!(row.commands().next().is_some(), "{row:?}");
             for command in row.commands() {
                 let tool = command.split(' ').next().unwrap_or_default();
                 let known = ["aws", "az", "gcloud", "kubectl", "tenant-kms", "curl"];

@@ -1,4 +1,4 @@
-//! What mends it in AWS, where that is another command.
+//! What mends it in AWS.
 
 use crate::api::Reason;
 

@@ -1,4 +1,4 @@
-//! What mends it in Google Cloud, where that is another command.
+//! What mends it in Google Cloud.
 
 use crate::api::Reason;
 
