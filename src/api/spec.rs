@@ -160,7 +160,8 @@ pub struct AwsSpec {
     /// The customer's role that is assumed to use the key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub role_arn: Option<String>,
-    /// Only where the operator's policy allows an own value; issued by the operator otherwise.
+    /// The id in status.externalId. Only `tenant-kms verify -f` needs it here; the operator refuses
+    /// any other.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub external_id: Option<String>,
     /// A `ServiceAccount` of the same namespace that assumes the role with its own token.
@@ -197,9 +198,6 @@ pub struct VerifySpec {
     /// How long a proof may be relied on, 1m to 5m. Absent means 5m.
     #[serde(rename = "proofTTL", skip_serializing_if = "Option::is_none")]
     pub proof_ttl: Option<String>,
-    /// A longer interval for tenants nobody uses; at least `interval`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub idle_interval: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
