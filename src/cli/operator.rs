@@ -142,3 +142,23 @@ async fn operate(args: Args) -> Result<(), Fatal> {
     }
     ended
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn every_option_is_on_the_page() {
+        let program = crate::cli::Cli::command();
+        let operator = program.find_subcommand("operator").expect("a command");
+        let page = include_str!("../../docs/configuration.md");
+        for option in operator.get_arguments() {
+            let name = option.get_long().expect("a long name");
+            let variable = option.get_env().and_then(|name| name.to_str());
+            let variable = variable.expect("a variable");
+            for word in [format!("`--{name}`"), format!("`{variable}`")] {
+                assert!(page.contains(&word), "{word}");
+            }
+        }
+    }
+}

@@ -63,10 +63,6 @@ struct Allow {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[allow(clippy::struct_field_names, reason = "the file's own names")]
 struct LimitsFile {
-    vault_host_rps: Option<u32>,
-    aws_account_region_rps: Option<u32>,
-    gcp_project_rps: Option<u32>,
-    identity_rps: Option<u32>,
     agent_tenant_rps: Option<u32>,
     agent_caller_rps: Option<u32>,
 }
@@ -132,7 +128,7 @@ fn key_patterns(at: &str, patterns: &[String]) -> Result<Vec<KeyPattern>, Invali
     parsed.ok_or_else(|| {
         Invalid(format!(
             "{at}.keys must hold https://HOST/keys/NAME, https://HOST/keys/*, https://HOST/*, \
-             the whole ARN of a key or alias of AWS KMS, \
+             the whole ARN of a key or alias of AWS KMS, arn:aws:kms:REGION:ACCOUNT:key/*, \
              projects/P/locations/L/keyRings/R/cryptoKeys/K, the same with * for K, projects/P/*, \
              local://NAME or local://* only: no version, no other place for a *"
         ))
@@ -146,18 +142,6 @@ fn limits(file: &LimitsFile) -> Result<Limits, Invalid> {
         given => Ok(given.unwrap_or(default)),
     };
     Ok(Limits {
-        vault_host_rps: limit("vaultHostRps", file.vault_host_rps, defaults.vault_host_rps)?,
-        aws_account_region_rps: limit(
-            "awsAccountRegionRps",
-            file.aws_account_region_rps,
-            defaults.aws_account_region_rps,
-        )?,
-        gcp_project_rps: limit(
-            "gcpProjectRps",
-            file.gcp_project_rps,
-            defaults.gcp_project_rps,
-        )?,
-        identity_rps: limit("identityRps", file.identity_rps, defaults.identity_rps)?,
         agent_tenant_rps: limit(
             "agentTenantRps",
             file.agent_tenant_rps,

@@ -42,13 +42,9 @@ pub enum OwnAzure {
     ManagedIdentity,
 }
 
-/// Requests per second: to the clouds per installation, from workloads per replica.
+/// Requests per second from workloads, of each replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    pub vault_host_rps: u32,
-    pub aws_account_region_rps: u32,
-    pub gcp_project_rps: u32,
-    pub identity_rps: u32,
     pub agent_tenant_rps: u32,
     /// Of one caller of one tenant.
     pub agent_caller_rps: u32,
@@ -57,10 +53,6 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            vault_host_rps: 100,
-            aws_account_region_rps: 1000,
-            gcp_project_rps: 500,
-            identity_rps: 300,
             agent_tenant_rps: 20_000,
             agent_caller_rps: 5_000,
         }

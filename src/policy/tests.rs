@@ -12,7 +12,7 @@ operatorIdentity:
   azure: managedIdentity
   allow: [{ tenants: ["tenants/*"], keys: ["https://acme-kv.vault.azure.net/keys/*"] }]
 allowedEndpointSuffixes: [vault.example.test]
-limits: { vaultHostRps: 7, agentCallerRps: 8 }
+limits: { agentCallerRps: 8 }
 "#;
 
 #[test]
@@ -34,8 +34,6 @@ fn grants_what_is_written_and_nothing_else() {
     assert!(!policy.allows_own_identity(&other, key));
     assert!(!policy.allows_own_identity(&acme, "https://acme-kv2.vault.azure.net/keys/wrap"));
     assert_eq!(policy.own_azure(), OwnAzure::ManagedIdentity);
-    assert_eq!(policy.limits().vault_host_rps, 7);
-    assert_eq!(policy.limits().identity_rps, 300);
     assert_eq!(policy.limits().agent_tenant_rps, 20_000);
     assert_eq!(policy.limits().agent_caller_rps, 8);
     assert!(!Policy::default().allows_own_identity(&acme, key));
@@ -71,10 +69,9 @@ fn a_refusal_names_the_place_and_never_the_value() {
             "allowedEndpointSuffixes: [.hunter2]",
             "allowedEndpointSuffixes[0]",
         ),
-        ("limits: {vaultHostRps: 0}", "limits.vaultHostRps"),
         ("limits: {agentTenantRps: 0}", "limits.agentTenantRps"),
         ("limits: {agentCallerRps: 0}", "limits.agentCallerRps"),
-        ("limits: {vaultHostRps: hunter2}", "expected u32"),
+        ("limits: {agentTenantRps: hunter2}", "expected u32"),
         ("hunter2: [", "line "),
     ] {
         let error = parse(&format!("{head}{body}\n"))
@@ -85,4 +82,18 @@ fn a_refusal_names_the_place_and_never_the_value() {
     }
     assert!(parse("").is_err());
     assert!(parse("apiVersion: v1\nkind: ConfigMap\n").is_err());
+}
+
+#[test]
+fn the_page_shows_a_whole_file() {
+    let page = include_str!("../../docs/configuration.md");
+    let block = page.split_once("```yaml\n").expect("a block").1;
+    let (file, _) = block.split_once("```").expect("its end");
+    let policy = parse(file).expect("valid");
+    assert_eq!(policy.limits(), Limits::default());
+    assert_eq!(policy.own_azure(), OwnAzure::default());
+    let acme = TenantId::new("tenants", "acme");
+    assert_eq!(policy.variables_of(&acme).count(), 1);
+    assert!(policy.allows_own_identity(&acme, "https://acme-kv.vault.azure.net/keys/wrap"));
+    assert_eq!(policy.endpoint_suffixes().len(), 1);
 }

@@ -10,8 +10,8 @@ use tokio::sync::watch;
 
 use super::{Invalid, Policy, parse};
 
-/// Where the file is looked for when the command line names none; absent means nothing is allowed.
-pub const DEFAULT_PATH: &str = "/etc/tenant-kms/config.yaml";
+/// Where the chart mounts it. Looked for when the command line names none; absent means nothing is allowed.
+pub const DEFAULT_PATH: &str = "/etc/tenant-kms/config/config.yaml";
 
 /// The content is compared, not the time of change: `ConfigMap` mounts swap a symlink.
 const EVERY: Duration = Duration::from_secs(2);

@@ -191,6 +191,11 @@ async fn a_wrong_value_is_refused_in_words() -> Result<()> {
         ("replicas=3", "properties 'replicas' not allowed"),
         ("replicaCount=-1", "at '/replicaCount'"),
         (r#"installation="Bad Name""#, "at '/installation'"),
+        // 33 characters, where the operator takes 32.
+        (
+            "installation=abcdefghijklmnopqrstuvwxyz0123456",
+            "at '/installation'",
+        ),
         (r#"image={"digest":"latest"}"#, "at '/image/digest'"),
         (r#"log={"format":"xml"}"#, "at '/log/format'"),
         (r#"watchNamespaces="tenants""#, "at '/watchNamespaces'"),
@@ -210,6 +215,10 @@ async fn a_wrong_value_is_refused_in_words() -> Result<()> {
         (
             r#"config={"kind":"OperatorConfig","secret":"x"}"#,
             "at '/config': additional properties 'secret'",
+        ),
+        (
+            r#"config={"kind":"OperatorConfig","allowedEndpointSuffixes":["vault"]}"#,
+            "at '/config/allowedEndpointSuffixes/0'",
         ),
         (
             r#"config={"apiVersion":"v1","kind":"OperatorConfig"}"#,
