@@ -134,7 +134,10 @@ impl Metrics {
             let before = lock(&self.phases).insert(id.clone(), phase);
             self.count(before, Some(phase));
         }
-        if let Some(proof) = seal.and_then(Seal::proof) {
+        if status.phase == Some(Phase::Suspended) {
+            // Nothing proves it, and that is meant.
+            self.proofs.forget(id);
+        } else if let Some(proof) = seal.and_then(Seal::proof) {
             self.proofs.set(id, proof.wall);
         }
     }
@@ -237,5 +240,21 @@ mod tests {
         assert_eq!(metrics.tenants.with_label_values(&["Active"]).get(), 1);
         metrics.forget(&id);
         assert_eq!(metrics.tenants.with_label_values(&["Active"]).get(), 0);
+    }
+
+    #[test]
+    fn a_suspended_tenant_has_no_proof_that_grows_old() {
+        let metrics = Metrics::new().expect("valid metrics");
+        let id = TenantId::new("tenants", "acme");
+        metrics.proofs.set(&id, Duration::from_secs(1));
+        let of = |phase| TenantKmsStatus {
+            phase: Some(phase),
+            ..TenantKmsStatus::default()
+        };
+        let told = || metrics.text().expect("text").contains("name=\"acme\"");
+        metrics.state(&id, &of(Phase::Sealed), None);
+        assert!(told());
+        metrics.state(&id, &of(Phase::Suspended), None);
+        assert!(!told());
     }
 }
