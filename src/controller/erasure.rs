@@ -102,7 +102,7 @@ pub async fn carry_out(
     let ends = ctx.namespaces.ends(&id.namespace).await?;
     match decide(object, active.as_ref(), ends, now) {
         Decision::Wait(end) => {
-            tell(ctx, object, end).await?;
+            tell(ctx, object, id, end).await?;
             let left = Duration::try_from(end.duration_since(now)).unwrap_or_default();
             Ok(Some(left.clamp(Duration::from_secs(1), LOOK_AGAIN)))
         }
@@ -160,13 +160,18 @@ async fn guard(ctx: &Context, object: &TenantKms, on: bool) -> Result<(), Reconc
 }
 
 /// Says on the object what waits, and how to call it off.
-async fn tell(ctx: &Context, object: &TenantKms, end: Timestamp) -> Result<(), ReconcileError> {
+async fn tell(
+    ctx: &Context,
+    object: &TenantKms,
+    id: &TenantId,
+    end: Timestamp,
+) -> Result<(), ReconcileError> {
     let Some(observed) = &object.status else {
         return Ok(());
     };
     let generation = object.metadata.generation.unwrap_or_default();
     let now = ctx.clock.now().timestamp();
-    let status = self::status(observed, generation, end, now);
+    let status = self::status(observed, id, generation, end, now);
     let (from, to) = (json!({ "status": observed }), json!({ "status": &status }));
     let Some(patch) = merge_patch(&from, &to) else {
         return Ok(());
@@ -178,13 +183,15 @@ async fn tell(ctx: &Context, object: &TenantKms, end: Timestamp) -> Result<(), R
 /// The status of a deleted object whose master keys are erased at `end`.
 fn status(
     observed: &TenantKmsStatus,
+    id: &TenantId,
     generation: i64,
     end: Timestamp,
     now: Timestamp,
 ) -> TenantKmsStatus {
     let message = format!(
         "This object was deleted, and its master keys are destroyed for ever at {end}. To keep \
-         them: `kubectl annotate tkms '<name>' tenantkms.dev/confirm-erase-`."
+         them: `kubectl annotate tkms '{}' --namespace '{}' tenantkms.dev/confirm-erase-`.",
+        id.name, id.namespace
     );
     let said = |type_: &str| Condition {
         type_: type_.to_owned(),

@@ -119,8 +119,12 @@ async fn a_confirmed_erasure_waits_seven_days_and_can_be_called_off() -> Result<
         let said = condition(&object, kind).context("said")?;
         let message = said["message"].as_str().unwrap_or_default();
         ensure!(said["status"] == "False" && said["reason"] == "Erasing");
+        let keep = format!(
+            "tkms 'acme' --namespace '{}' tenantkms.dev/confirm-erase-",
+            env.namespace
+        );
         ensure!(
-            message.contains(&end.to_string()) && message.contains("tenantkms.dev/confirm-erase-"),
+            message.contains(&end.to_string()) && message.contains(&keep),
             "{message}"
         );
     }
