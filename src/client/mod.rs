@@ -8,7 +8,7 @@
 //! let client = Client::new(Options {
 //!     url: "https://tenant-kms-operator-agent.tenant-kms-system.svc".into(),
 //!     token_file: "/var/run/tenant-kms/token".into(),
-//!     ca_file: "/var/run/tenant-kms-ca/ca.crt".into(),
+//!     ca_file: "/var/run/tenant-kms/ca.crt".into(),
 //!     ..Options::default()
 //! })?;
 //! let sealed = client.encrypt("tenants/acme", b"a record", b"orders/17").await?;

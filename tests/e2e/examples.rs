@@ -128,8 +128,8 @@ async fn managed_identities() -> Result<()> {
 async fn google_own_and_impersonated() -> Result<()> {
     const USE: &str = "roles/cloudkms.cryptoKeyEncrypterDecrypter";
     for (folder, tenant, place) in [
-        ("gcp-own-identity", "alder", "europe-west3"),
-        ("gcp-impersonation", "aspen", "global"),
+        ("gcp-own-identity", "juniper", "europe-west3"),
+        ("gcp-impersonation", "willow", "global"),
     ] {
         let env = Env::new("exgoogle").await?;
         let gcp = env.cloud.gcp();
@@ -142,7 +142,7 @@ async fn google_own_and_impersonated() -> Result<()> {
         let customer =
             gcp.service_account(&format!("tenant-kms@{project}.iam.gserviceaccount.com"));
         let becomes = "roles/iam.serviceAccountTokenCreator";
-        let user = if tenant == "aspen" { &customer } else { &own };
+        let user = if tenant == "willow" { &customer } else { &own };
         gcp.grant(&customer.resource(), &own.member(), becomes)?;
         gcp.grant(key.name(), &user.member(), USE)?;
         active(&env, folder, &[("tenant.yaml", tenant)]).await?;

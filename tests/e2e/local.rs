@@ -212,7 +212,7 @@ async fn the_example_works() -> Result<()> {
     let env = Env::new("exlocal").await?;
     env.add_kek("standard.1");
     let options = env.operator_options();
-    let files = [("tenant.yaml", "elm")];
+    let files = [("tenant.yaml", "spruce")];
     crate::examples::active_with(&env, options, "local", &files).await?;
     // What the page shows is the file.
     let page = std::fs::read_to_string(harness::repository().join(page::PAGE))?;

@@ -79,7 +79,7 @@ async fn the_commands_of_the_page_make_and_rotate_a_key() -> Result<()> {
     pipe(&env, &making("patch secret").context("no patch")?).await?;
     ensure!(mount(&env).await? == ["standard.1", "standard.2"]);
     let annotate = making("annotate").context("no annotate")?;
-    let annotate = annotate.replace("tkms elm", "tkms acme");
+    let annotate = annotate.replace("tkms spruce", "tkms acme");
     let annotate = annotate.replace("-n tenants", &format!("-n {}", env.namespace));
     for line in annotate.lines() {
         let args = line.replace("\"$(date -u +%FT%TZ)\"", "now");

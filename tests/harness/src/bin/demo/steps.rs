@@ -81,7 +81,7 @@ const fn both(cloud: Cloud) -> &'static str {
         Cloud::Azure => "acme gave it a client secret, birch trusts its managed identity",
         Cloud::Aws => "aspen's role trusts the operator's, alder's a ServiceAccount of its own",
         Cloud::Gcp => {
-            "aspen lets the operator become its service account, alder trusts the operator's own"
+            "willow lets the operator become its service account, juniper trusts the operator's own"
         }
     }
 }
