@@ -76,11 +76,11 @@ impl Reason {
         Self::PurgeProtectionOff,
     ];
 
-    /// The word in conditions, events and metric labels.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|one| one.name() == name)
     }
 
+    /// The word in conditions, events and metric labels.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Verified => "Verified",

@@ -25,7 +25,7 @@ use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
 use crate::faults::town::{Customer, QUICK, SOON, Town, last_proof, value};
-use crate::seen::{eventually, patch, record};
+use crate::seen::{eventually, record, suspend};
 use image::{Find, is_whole, search};
 
 /// How long after the seal is told a trace may last: buffers of a request that was under way.
@@ -144,8 +144,7 @@ async fn whatever_ends_a_tenants_use_leaves_no_trace_of_its_master_keys() -> Res
     sealed.await?;
     took.push(gone(&operator, &keys, in_use(0), "denied").await?);
 
-    let suspend = json!({ "spec": { "suspend": true } }).to_string();
-    patch(&town.env, &suspended.name, false, "merge", &suspend).await?;
+    suspend(&town.env, &suspended.name, true).await?;
     let phase = |object: &Value| object["status"]["phase"] == "Suspended";
     town.env
         .wait(&suspended.name, "Suspended", SOON, phase)

@@ -10,7 +10,7 @@ use harness::Env;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use kube::api::ListParams;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 /// A tenant's record as it is stored.
@@ -169,4 +169,10 @@ pub async fn patch(env: &Env, name: &str, status: bool, kind: &str, patch: &str)
         args.push("--subresource=status");
     }
     env.kubectl(&args).await?.success().map(drop)
+}
+
+/// Suspends the tenant, or lets it go on.
+pub async fn suspend(env: &Env, name: &str, on: bool) -> Result<()> {
+    let change = json!({ "spec": { "suspend": on } }).to_string();
+    patch(env, name, false, "merge", &change).await
 }

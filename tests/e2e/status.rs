@@ -8,7 +8,7 @@ use fakecloud::{Effect, Fault, Scope};
 use serde_json::{Value, json};
 
 use crate::argo::expect_health;
-use crate::seen::{self, calls, eventually, patch, record, throughout, wait_row};
+use crate::seen::{self, calls, eventually, patch, record, suspend, throughout, wait_row};
 use crate::support::{SOON, World, manifest};
 
 const ACTIVE: &str = "Active: Ready=True Active=True Sealed=False ConfigAccepted=True";
@@ -121,14 +121,7 @@ async fn a_first_spec_is_open_then_active_and_can_be_suspended() -> Result<()> {
     );
 
     // Suspended while Active: no call is made any more, and resuming needs a proof.
-    patch(
-        &world.env,
-        "acme",
-        false,
-        "merge",
-        r#"{"spec":{"suspend":true}}"#,
-    )
-    .await?;
+    suspend(&world.env, "acme", true).await?;
     let row = "Suspended: Ready=False Active=False Sealed=False ConfigAccepted=True";
     let suspended = wait_row(&world.env, "acme", row, SOON).await?;
     expect_health(&suspended, "Suspended")?;
@@ -142,14 +135,7 @@ async fn a_first_spec_is_open_then_active_and_can_be_suspended() -> Result<()> {
         Ok(())
     })
     .await?;
-    patch(
-        &world.env,
-        "acme",
-        false,
-        "merge",
-        r#"{"spec":{"suspend":false}}"#,
-    )
-    .await?;
+    suspend(&world.env, "acme", false).await?;
     let active = wait_row(&world.env, "acme", ACTIVE, SOON).await?;
     ensure!(*observed(&active) == 3);
     ensure!(
@@ -275,14 +261,7 @@ async fn sealed_by_denial_and_suspended_meanwhile_stays_sealed() -> Result<()> {
     let since = sealed["status"]["sealedSince"].clone();
     ensure!(since.is_string());
 
-    patch(
-        &world.env,
-        "acme",
-        false,
-        "merge",
-        r#"{"spec":{"suspend":true}}"#,
-    )
-    .await?;
+    suspend(&world.env, "acme", true).await?;
     let row = "Suspended: Ready=False Active=False Sealed=True ConfigAccepted=True";
     let suspended = wait_row(&world.env, "acme", row, SOON).await?;
     expect_health(&suspended, "Suspended")?;

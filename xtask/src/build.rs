@@ -1,5 +1,6 @@
 //! Building what the other commands run, and where the results are.
 
+use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -23,6 +24,16 @@ pub fn release() -> Result<PathBuf> {
 pub fn root() -> PathBuf {
     let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     here.parent().map_or(here.clone(), PathBuf::from)
+}
+
+/// Writes a generated file of the repository, and says whether that changed it.
+pub fn write(place: &str, text: &str) -> Result<()> {
+    let path = root().join(place);
+    let unchanged = fs::read_to_string(&path).is_ok_and(|before| before == text);
+    fs::write(&path, text).with_context(|| format!("write {place}"))?;
+    let word = if unchanged { "unchanged" } else { "written" };
+    println!("{word}: {place}");
+    Ok(())
 }
 
 /// The programs that a person runs, with the control plane they run against.

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::{build, step, tools};
 
-/// The README's promise for the whole image, uncompressed.
+/// The promise of docs/verify-image.md for the whole image, uncompressed.
 const LIMIT: u64 = 30 * 1024 * 1024;
 /// All that is in the image: neither a shell nor a package manager, nor anything that is loaded.
 const FILES: [&str; 3] = ["etc/ssl/certs/ca-certificates.crt", "tenant-kms", SBOM];

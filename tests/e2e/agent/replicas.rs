@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{SOON, Scene, rotate};
 use crate::faults::replica::Replica;
-use crate::seen::{eventually, patch};
+use crate::seen::{eventually, patch, suspend};
 
 /// A tenant with a holder, and a replica beside it that nobody has asked yet.
 struct Pair {
@@ -164,14 +164,7 @@ async fn every_replica_obeys_the_no_and_what_it_sees() -> Result<()> {
     )
     .await?;
     ensure!(since.elapsed() < SOON);
-    patch(
-        &world.env,
-        "acme",
-        false,
-        "merge",
-        r#"{"spec":{"suspend":true}}"#,
-    )
-    .await?;
+    suspend(&world.env, "acme", true).await?;
     pair.until("tenant_suspended", Duration::from_secs(5))
         .await?;
     Ok(())

@@ -9,7 +9,7 @@ use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use super::{QUICK, SOON, Scene, rotate};
-use crate::seen::{eventually, patch, record};
+use crate::seen::{eventually, patch, record, suspend};
 
 /// Asks until the answer has this error.
 async fn until(
@@ -279,12 +279,12 @@ async fn a_seal_ends_every_session_for_ever() -> Result<()> {
     opens(app, agent, &new, &ciphertext).await?;
 
     // The same by the platform's own stop.
-    patch(env, "acme", false, "merge", r#"{"spec":{"suspend":true}}"#).await?;
+    suspend(env, "acme", true).await?;
     until("tenant_suspended", SOON, || {
         app.decrypt(agent, &new, &ciphertext)
     })
     .await?;
-    patch(env, "acme", false, "merge", r#"{"spec":{"suspend":false}}"#).await?;
+    suspend(env, "acme", false).await?;
     eventually("a session after the stop", SOON, again).await?;
     // Who stole it before the stop has nothing after it.
     app.decrypt(agent, &new, &ciphertext)

@@ -17,7 +17,7 @@ use super::image::{Find, is_whole, search};
 use super::rotated;
 use crate::faults::replica::Replica;
 use crate::faults::town::{Customer, QUICK, SOON, Town};
-use crate::seen::{patch, record};
+use crate::seen::{record, suspend};
 
 /// How long after the seal is told a trace may last: calls that were under way.
 const AT_ONCE: Duration = Duration::from_secs(2);
@@ -246,8 +246,7 @@ async fn whatever_ends_a_tenant_in_full_use_leaves_no_key_on_any_replica() -> Re
 
     all[1].0.use_it(&stage.agents).await?;
     let secrets = all[1].0.secrets(&stage.town, suspended).await?;
-    let suspend = json!({ "spec": { "suspend": true } }).to_string();
-    patch(env, "suspended", false, "merge", &suspend).await?;
+    suspend(env, &suspended.name, true).await?;
     let is = |object: &Value| object["status"]["phase"] == "Suspended";
     env.wait(&suspended.name, "Suspended", SOON, is).await?;
     took.push(gone(stage, &secrets, "suspended").await?);

@@ -118,13 +118,6 @@ impl CryptoKey {
         made
     }
 
-    /// A further version in this state, which is not made primary; returns its number.
-    pub fn add_version(&self, state: VersionState) -> u32 {
-        let mut made = 0;
-        self.change(|key| made = key.add(state));
-        made
-    }
-
     pub fn set_primary(&self, version: Option<u32>) {
         self.change(|key| key.primary = version);
     }
