@@ -159,37 +159,8 @@ fn row<'a>(view: &View<'a>) -> Row<'a> {
         return pending(failure.into(), Is::False, Is::False, Going::Stalled);
     }
     match view.seal {
-        Some(State::Active) => {
-            let (is, words, going) = accepted(view.candidate);
-            let (ready, going) = match (view.candidate, view.refused) {
-                (Some(_), _) => ((is, words), going),
-                (None, Some(refused)) => ((Is::False, refused.into()), Going::Stalled),
-                (None, None) => ((is, VERIFIED), going),
-            };
-            Row {
-                phase: Phase::Active,
-                ready,
-                active: (Is::True, VERIFIED),
-                sealed: (Is::False, VERIFIED),
-                accepted: (is, words),
-                going,
-            }
-        }
-        Some(State::Sealed { cause, .. }) => {
-            let why = view.seal_failure.map_or(SEALED_BEFORE, Words::from);
-            let (is, words, _) = accepted(view.candidate);
-            Row {
-                phase: Phase::Sealed,
-                ready: (Is::False, why),
-                active: (Is::False, why),
-                sealed: (Is::True, why),
-                accepted: (is, words),
-                going: match cause {
-                    Cause::Denial => Going::Stalled,
-                    Cause::Outage => Going::Reconciling,
-                },
-            }
-        }
+        Some(State::Active) => active(view),
+        Some(State::Sealed { cause, .. }) => sealed(view, *cause),
         // Without a verdict of this process: what the record knows, for an object without status.
         Some(State::Undecided) => {
             let words = if sealed_before {
@@ -220,6 +191,39 @@ fn row<'a>(view: &View<'a>) -> Row<'a> {
             Some(Verdict::Open) | None => {
                 pending(VERIFYING, Is::Unknown, Is::Unknown, Going::Reconciling)
             }
+        },
+    }
+}
+
+fn active<'a>(view: &View<'a>) -> Row<'a> {
+    let (is, words, going) = accepted(view.candidate);
+    let (ready, going) = match (view.candidate, view.refused) {
+        (Some(_), _) => ((is, words), going),
+        (None, Some(refused)) => ((Is::False, refused.into()), Going::Stalled),
+        (None, None) => ((is, VERIFIED), going),
+    };
+    Row {
+        phase: Phase::Active,
+        ready,
+        active: (Is::True, VERIFIED),
+        sealed: (Is::False, VERIFIED),
+        accepted: (is, words),
+        going,
+    }
+}
+
+fn sealed<'a>(view: &View<'a>, cause: Cause) -> Row<'a> {
+    let why = view.seal_failure.map_or(SEALED_BEFORE, Words::from);
+    let (is, words, _) = accepted(view.candidate);
+    Row {
+        phase: Phase::Sealed,
+        ready: (Is::False, why),
+        active: (Is::False, why),
+        sealed: (Is::True, why),
+        accepted: (is, words),
+        going: match cause {
+            Cause::Denial => Going::Stalled,
+            Cause::Outage => Going::Reconciling,
         },
     }
 }
