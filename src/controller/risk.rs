@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::report::Is;
 use super::tenant::Reading;
 use crate::api::{Reason, TenantKmsSpec};
+use crate::provider::Attributes;
 
 /// How long before its end a thing is at risk.
 const NOTICE: SignedDuration = SignedDuration::from_hours(30 * 24);
@@ -48,48 +49,16 @@ pub struct Risk {
 /// What is known to go wrong, most urgent first. Nothing here depends on `now` but whether it is
 /// said, so that a risk is written once.
 pub fn judge(reading: Option<&Reading>, secret: Option<Secret<'_>>, now: Timestamp) -> Risk {
-    let mut risks = Vec::new();
     let attributes = reading.and_then(|reading| reading.as_ref().ok()?.as_ref());
-    if let Some(moved) = attributes.and_then(|known| known.moved.as_ref()) {
-        let message = format!(
-            "The alias in spec.kmsKeyRef names another key now, {}. It is not followed: the tenant \
-             goes on with the key that wraps its master keys. Check with the key's owner; the \
-             tenant moves there by: {}",
-            moved.to, moved.command
-        );
-        risks.push((Reason::InvalidKeyRef, message));
-    }
-    if let Some(expiry) = attributes.and_then(|known| known.expires.as_ref())
-        && near(expiry.at, now)
-    {
-        let message = format!(
-            "The key expires at {}, and is refused from then on. Its owner rotates it, or moves \
-             the date: {}",
-            expiry.at, expiry.command
-        );
-        risks.push((Reason::KeyExpiring, message));
-    }
-    if let Some(secret) = secret
-        && let Ok(ends) = secret.ends.to_zoned(TimeZone::UTC)
-        && near(ends.timestamp(), now)
-    {
-        let message = format!(
-            "The client secret ends on {}, by spec.azure.clientSecret.expiresOn. Make another, \
-             hand it over, and change the date: az ad app credential reset --append --id '{}'",
-            secret.ends, secret.client
-        );
-        risks.push((Reason::CredentialExpiring, message));
-    }
-    if let Some(purgeable) = attributes.and_then(|known| known.purgeable.as_ref()) {
-        let message = format!(
-            "The vault has no purge protection: a deleted key can be purged at once, and what it \
-             wraps is lost for good. The vault's owner turns it on: {}",
-            purgeable.command
-        );
-        risks.push((Reason::PurgeProtectionOff, message));
-    }
-    if let Some((reason, _)) = risks.first() {
-        return Risk {
+    let risks = [
+        attributes.and_then(moved),
+        attributes.and_then(|known| key_ends(known, now)),
+        secret.and_then(|secret| secret_ends(secret, now)),
+        attributes.and_then(purgeable),
+    ];
+    let risks: Vec<_> = risks.into_iter().flatten().collect();
+    match risks.first() {
+        Some((reason, _)) => Risk {
             is: Is::True,
             reason: *reason,
             message: risks
@@ -97,34 +66,85 @@ pub fn judge(reading: Option<&Reading>, secret: Option<Secret<'_>>, now: Timesta
                 .map(|(_, message)| message.as_str())
                 .collect::<Vec<_>>()
                 .join(" "),
-        };
-    }
-    let unknown = |reason, message: String| Risk {
-        is: Is::Unknown,
-        reason,
-        message,
-    };
-    match reading {
-        Some(Ok(Some(_))) => Risk {
-            is: Is::False,
-            reason: Reason::Verified,
-            message: "Nothing is known that endangers the key within 30 days.".to_owned(),
         },
-        Some(Err(failure)) => unknown(
+        None => without_risk(reading),
+    }
+}
+
+type Known = (Reason, String);
+
+fn moved(known: &Attributes) -> Option<Known> {
+    let moved = known.moved.as_ref()?;
+    let message = format!(
+        "The alias in spec.kmsKeyRef names another key now, {}. It is not followed: the tenant \
+         goes on with the key that wraps its master keys. Check with the key's owner; the \
+         tenant moves there by: {}",
+        moved.to, moved.command
+    );
+    Some((Reason::InvalidKeyRef, message))
+}
+
+fn key_ends(known: &Attributes, now: Timestamp) -> Option<Known> {
+    let expiry = known.expires.as_ref()?;
+    let message = format!(
+        "The key expires at {}, and is refused from then on. Its owner rotates it, or moves \
+         the date: {}",
+        expiry.at, expiry.command
+    );
+    near(expiry.at, now).then_some((Reason::KeyExpiring, message))
+}
+
+fn secret_ends(secret: Secret<'_>, now: Timestamp) -> Option<Known> {
+    let ends = secret.ends.to_zoned(TimeZone::UTC).ok()?.timestamp();
+    let message = format!(
+        "The client secret ends on {}, by spec.azure.clientSecret.expiresOn. Make another, \
+         hand it over, and change the date: az ad app credential reset --append --id '{}'",
+        secret.ends, secret.client
+    );
+    near(ends, now).then_some((Reason::CredentialExpiring, message))
+}
+
+fn purgeable(known: &Attributes) -> Option<Known> {
+    let purgeable = known.purgeable.as_ref()?;
+    let message = format!(
+        "The vault has no purge protection: a deleted key can be purged at once, and what it \
+         wraps is lost for good. The vault's owner turns it on: {}",
+        purgeable.command
+    );
+    Some((Reason::PurgeProtectionOff, message))
+}
+
+/// Whether that is so, or not known.
+fn without_risk(reading: Option<&Reading>) -> Risk {
+    let (is, reason, message) = match reading {
+        Some(Ok(Some(_))) => (
+            Is::False,
+            Reason::Verified,
+            "Nothing is known that endangers the key within 30 days.".to_owned(),
+        ),
+        Some(Ok(None)) => (
+            Is::Unknown,
+            Reason::Verified,
+            "The provider tells nothing of the key's attributes.".to_owned(),
+        ),
+        Some(Err(failure)) => (
+            Is::Unknown,
             failure.reason,
             format!(
                 "The key's attributes could not be read: {}",
                 failure.message
             ),
         ),
-        Some(Ok(None)) => unknown(
-            Reason::Verified,
-            "The provider tells nothing of the key's attributes.".to_owned(),
-        ),
-        None => unknown(
+        None => (
+            Is::Unknown,
             Reason::Verifying,
             "The key's attributes are read when the key is proved.".to_owned(),
         ),
+    };
+    Risk {
+        is,
+        reason,
+        message,
     }
 }
 

@@ -1,7 +1,7 @@
 use jiff::civil::date;
 
 use super::*;
-use crate::provider::{Attributes, Expiry, Failure, Moved, Purgeable};
+use crate::provider::{Expiry, Failure, Moved, Purgeable};
 
 const DAY: SignedDuration = SignedDuration::from_hours(24);
 
