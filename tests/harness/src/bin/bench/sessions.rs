@@ -1,6 +1,7 @@
 //! What the agent API costs: calls on one core, how long they take at half of that, and the memory that
 //! many tenants' keys take.
 
+mod bare;
 mod cores;
 mod load;
 mod scene;
@@ -12,6 +13,7 @@ use anyhow::Result;
 use harness::Operator;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use self::bare::Bare;
 use self::cores::Cores;
 use self::load::{Load, Pace, Seen};
 use self::scene::{Kind, Scene};
@@ -48,7 +50,16 @@ pub async fn run(options: Options) -> Result<()> {
         let most = stats::median(full.iter().map(Seen::per_second));
         rows.full(kind, &full);
         let half = rounds(&load, kind, options.rounds, Pace::PerSecond(most / 2.0)).await?;
-        rows.half(kind, &half);
+        rows.half(&kind.to_string(), &half);
+        let bare = Bare::start(cores, kind.answer())?;
+        let floor = Load {
+            server: std::process::id(),
+            tls: bare.tls.clone(),
+            address: bare.address,
+            ..load
+        };
+        let half = rounds(&floor, kind, options.rounds, Pace::PerSecond(most / 2.0)).await?;
+        rows.half(&format!("{kind}, of a server that does nothing"), &half);
         rows.resident = rows.resident.max(resident(scene.operator.pid())?);
     }
     rows.print();
@@ -124,10 +135,10 @@ impl Rows {
         ));
     }
 
-    fn half(&mut self, kind: Kind, seen: &[Seen]) {
+    fn half(&mut self, what: &str, seen: &[Seen]) {
         let at = |share: f64| stats::median(seen.iter().map(|one| one.quantile(share)));
         self.half.push(format!(
-            "| {kind} | {:.0} | {:.2} ms | {:.2} ms | {:.2} ms |",
+            "| {what} | {:.0} | {:.2} ms | {:.2} ms | {:.2} ms |",
             stats::median(seen.iter().map(Seen::per_second)),
             1e3 * at(0.50),
             1e3 * at(0.99),

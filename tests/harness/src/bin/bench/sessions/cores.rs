@@ -55,6 +55,11 @@ impl Cores {
         pin(pid, self.others)
     }
 
+    /// The calling thread, and those that it starts: in the operator's place.
+    pub fn serve_here(self) -> Result<()> {
+        Ok(sched_setaffinity(None, &only(self.server))?)
+    }
+
     /// The calling thread, and those that it starts.
     pub fn load(self) -> Result<()> {
         Ok(sched_setaffinity(None, &only(self.others))?)

@@ -42,6 +42,14 @@ pub enum Kind {
 
 impl Kind {
     pub const ALL: [Self; 3] = [Self::Session, Self::Encrypt, Self::Decrypt];
+
+    /// About so many bytes are answered.
+    pub fn answer(self) -> usize {
+        match self {
+            Self::Session => 400,
+            Self::Encrypt | Self::Decrypt => PLAINTEXT * 3 / 2,
+        }
+    }
 }
 
 impl fmt::Display for Kind {
