@@ -56,7 +56,7 @@ pub async fn run(
             agent,
         });
     let service = TowerToHyperService::new(routes);
-    listen::run(listener, None, service, BOUNDS, stop).await;
+    listen::run(listener, None, |_| service.clone(), BOUNDS, stop).await;
     Ok(())
 }
 

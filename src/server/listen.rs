@@ -111,11 +111,12 @@ impl<B> Answers for B where
 {
 }
 
-/// Serves until `stop` says so; what is under way then is still answered.
+/// Serves until `stop` says so, each connection by what `service` gives for its address; what is under way
+/// then is still answered.
 pub async fn run<S, B>(
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
-    service: S,
+    service: impl Fn(IpAddr) -> S,
     bounds: Bounds,
     mut stop: watch::Receiver<bool>,
 ) where
@@ -140,10 +141,10 @@ pub async fn run<S, B>(
             sleep(Duration::from_millis(100)).await;
             continue;
         };
-        let Some(of_peer) = peers.enter(peer.ip(), bounds.of_peer) else {
+        let Some(of_peer) = peers.enter(peer.ip().to_canonical(), bounds.of_peer) else {
             continue;
         };
-        let (service, tls, stop) = (service.clone(), tls.clone(), stop.clone());
+        let (service, tls, stop) = (service(peer.ip().to_canonical()), tls.clone(), stop.clone());
         connections.spawn(async move {
             let _place = (place, of_peer);
             connection(stream, tls, service, bounds, stop).await;

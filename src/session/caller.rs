@@ -20,7 +20,7 @@ const MAX_VALUE: usize = 512;
 const MAX_TOTAL: usize = 4096;
 
 /// `namespace/name` of one `ServiceAccount`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ServiceAccount {
     pub namespace: String,
     pub name: String,

@@ -1,6 +1,7 @@
 //! Who calls the agent API and what they may, as the real API server reviews it. Minutes pass on a
 //! clock of the test's own; the API server keeps the machine's.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ use tenant_kms::session::caller::AUDIENCE;
 use crate::identities::resigned;
 use crate::seen::eventually;
 use crate::support::SOON;
+
+const PEER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// The machine's clocks, ahead by what the test says.
 #[derive(Default)]
@@ -89,7 +92,7 @@ impl Stage {
 
     async fn caller(&self, account: &str) -> Result<Arc<Caller>> {
         let token = self.token(account, Some(AUDIENCE), None).await?;
-        Ok(self.reviews.caller(&token).await?)
+        Ok(self.reviews.caller(PEER, &token).await?)
     }
 
     async fn pods(&self) -> Result<Api<Pod>> {
@@ -156,13 +159,13 @@ async fn only_a_live_token_for_us_names_a_caller() -> Result<()> {
     let stage = Stage::of(Env::new("callers").await?).await?;
     stage.account("backend").await?;
     let token = stage.token("backend", Some(AUDIENCE), None).await?;
-    let caller = stage.reviews.caller(&token).await?;
+    let caller = stage.reviews.caller(PEER, &token).await?;
     let expected = format!("system:serviceaccount:{}:backend", stage.env.namespace);
     ensure!(caller.username() == expected && caller.pod().is_none());
 
     for audience in [None, Some("api://AzureADTokenExchange")] {
         let other = stage.token("backend", audience, None).await?;
-        rejected(&stage.reviews.caller(&other).await)?;
+        rejected(&stage.reviews.caller(PEER, &other).await)?;
     }
     let expired = resigned(&stage.env, &token, |claims| {
         for time in ["iat", "nbf", "exp"] {
@@ -170,11 +173,11 @@ async fn only_a_live_token_for_us_names_a_caller() -> Result<()> {
             claims[time] = json!(seconds - 3600);
         }
     })?;
-    rejected(&stage.reviews.caller(&expired).await)?;
+    rejected(&stage.reviews.caller(PEER, &expired).await)?;
     let resigned = resigned(&stage.env, &token, |_| ())?;
-    ensure!(stage.reviews.caller(&resigned).await?.digest() == caller.digest());
+    ensure!(stage.reviews.caller(PEER, &resigned).await?.digest() == caller.digest());
     let forged = format!("{}AAAA", &token[..token.len() - 4]);
-    rejected(&stage.reviews.caller(&forged).await)?;
+    rejected(&stage.reviews.caller(PEER, &forged).await)?;
     Ok(())
 }
 
@@ -184,11 +187,11 @@ async fn who_is_gone_is_heard_within_five_minutes() -> Result<()> {
     stage.account("backend").await?;
     let pod = stage.pod("backend-0", "backend").await?;
     let in_pod = stage.token("backend", Some(AUDIENCE), Some(&pod)).await?;
-    let caller = stage.reviews.caller(&in_pod).await?;
+    let caller = stage.reviews.caller(PEER, &in_pod).await?;
     let bound = caller.pod().context("a pod")?;
     ensure!(bound.name == "backend-0" && Some(&bound.uid) == pod.metadata.uid.as_ref());
     let without = stage.token("backend", Some(AUDIENCE), None).await?;
-    let account = stage.reviews.caller(&without).await?;
+    let account = stage.reviews.caller(PEER, &without).await?;
     ensure!(account.digest() != caller.digest(), "another caller");
 
     let now = DeleteParams::default().grace_period(0);
@@ -196,13 +199,16 @@ async fn who_is_gone_is_heard_within_five_minutes() -> Result<()> {
     let delete = ["delete", "serviceaccount", "backend"];
     stage.env.kubectl(&delete).await?.success()?;
     stage.account("backend").await?;
-    ensure!(stage.reviews.caller(&in_pod).await? == caller, "remembered");
+    ensure!(
+        stage.reviews.caller(PEER, &in_pod).await? == caller,
+        "remembered"
+    );
     stage.clock.by(300);
     // The API server looks at a ServiceAccount in a cache of its own.
     for token in [&in_pod, &without] {
         eventually("gone", SOON, async || {
             stage.clock.by(300);
-            Ok(rejected(&stage.reviews.caller(token).await).is_ok())
+            Ok(rejected(&stage.reviews.caller(PEER, token).await).is_ok())
         })
         .await?;
     }
@@ -260,7 +266,7 @@ async fn an_api_server_that_is_down_takes_no_right_for_five_minutes() -> Result<
     let stage = Stage::of(Env::with_control(control, "down").await?).await?;
     stage.account("backend").await?;
     let token = stage.token("backend", Some(AUDIENCE), None).await?;
-    let caller = stage.reviews.caller(&token).await?;
+    let caller = stage.reviews.caller(PEER, &token).await?;
     stage
         .grant(stage.may(&caller, Right::Session).await)
         .await?;
@@ -274,7 +280,7 @@ async fn an_api_server_that_is_down_takes_no_right_for_five_minutes() -> Result<
     stage.clock.by(70);
     let refused = stage.may(&caller, Right::Session).await;
     ensure!(refused == Err(Refusal::Unavailable), "{refused:?}");
-    let refused = stage.reviews.caller(&token).await;
+    let refused = stage.reviews.caller(PEER, &token).await;
     ensure!(refused == Err(Refusal::Unavailable), "{refused:?}");
 
     stage
@@ -283,6 +289,6 @@ async fn an_api_server_that_is_down_takes_no_right_for_five_minutes() -> Result<
         .start_component(Component::ApiServer)
         .await?;
     stage.becomes(&caller, true, 10).await?;
-    stage.reviews.caller(&token).await?;
+    stage.reviews.caller(PEER, &token).await?;
     Ok(())
 }

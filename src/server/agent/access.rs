@@ -1,6 +1,7 @@
 //! Who calls, and whether the call is served: in the order that lets nobody cause work for a tenant
 //! that is none of theirs.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,8 +37,12 @@ pub struct Visitor {
 
 impl Agent {
     /// Who calls, as the API server says.
-    pub(super) async fn caller(&self, headers: &HeaderMap) -> Result<Arc<Caller>, Error> {
-        Ok(self.reviews.caller(bearer(headers)).await?)
+    pub(super) async fn caller(
+        &self,
+        peer: IpAddr,
+        headers: &HeaderMap,
+    ) -> Result<Arc<Caller>, Error> {
+        Ok(self.reviews.caller(peer, bearer(headers)).await?)
     }
 
     /// Whether the caller has this right on the tenant, and has not used it too often.

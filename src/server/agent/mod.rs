@@ -9,6 +9,7 @@ mod operations;
 mod room;
 pub mod start;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -131,7 +132,7 @@ impl Agent {
     }
 
     /// Answers whatever comes over a connection.
-    pub async fn answer(&self, request: Request<Incoming>) -> Answer {
+    pub async fn answer(&self, peer: IpAddr, request: Request<Incoming>) -> Answer {
         let (method, path) = (request.method(), request.uri().path());
         if path == openapi::PATH {
             return match *method {
@@ -140,7 +141,9 @@ impl Agent {
             };
         }
         match Operation::of(path) {
-            Some(operation) if method == Method::POST => self.operate(operation, request).await,
+            Some(operation) if method == Method::POST => {
+                self.operate(operation, peer, request).await
+            }
             Some(_) => not_allowed("POST"),
             None => {
                 let message = "There is nothing at this path; see GET /agent/v1/openapi.json.";
@@ -149,11 +152,17 @@ impl Agent {
         }
     }
 
-    async fn operate(&self, operation: Operation, request: Request<Incoming>) -> Answer {
+    async fn operate(
+        &self,
+        operation: Operation,
+        peer: IpAddr,
+        request: Request<Incoming>,
+    ) -> Answer {
         let started = Instant::now();
         let (parts, body) = request.into_parts();
         let mut body = Limited::new(body, MOST_DRAINED);
-        let served = timeout(DEADLINE, self.serve(operation, &parts.headers, &mut body)).await;
+        let served = self.serve(operation, peer, &parts.headers, &mut body);
+        let served = timeout(DEADLINE, served).await;
         let served = served.unwrap_or_else(|_| Err(Error::busy()));
         // Who waits to be asked for the body has not sent it.
         if served.is_err() && !parts.headers.contains_key(header::EXPECT) {
@@ -169,12 +178,13 @@ impl Agent {
     async fn serve(
         &self,
         operation: Operation,
+        peer: IpAddr,
         headers: &HeaderMap,
         body: &mut Limited<Incoming>,
     ) -> Result<Answer, Error> {
         is_json(headers)?;
         // Nobody unknown gets a body read.
-        let caller = self.caller(headers).await?;
+        let caller = self.caller(peer, headers).await?;
         let shown = Shown {
             operation,
             headers,

@@ -85,10 +85,13 @@ impl Listening {
     pub async fn serve(self) {
         let acceptor = TlsAcceptor::from(self.certificates.config());
         let agent = self.agent;
-        let service = service_fn(move |request| {
+        let service = move |peer| {
             let agent = agent.clone();
-            async move { Ok(agent.answer(request).await) }
-        });
+            service_fn(move |request| {
+                let agent = agent.clone();
+                async move { Ok(agent.answer(peer, request).await) }
+            })
+        };
         tokio::select! {
             () = listen::run(self.listener, Some(acceptor), service, BOUNDS, self.stop) => {}
             () = measure(self.certificates, self.metrics) => {}

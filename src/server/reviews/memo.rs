@@ -1,7 +1,9 @@
 //! Asks at most once at a time for the same thing, remembers the answer, and lets what is held
-//! stand in while there is none. Everything that waits does so in bounded number and time.
+//! stand in while there is none. Everything that waits does so in bounded number and time, and of one
+//! who asks (`A`) so many less that it cannot keep all others from asking.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -36,27 +38,45 @@ pub enum Denied<N> {
 }
 
 /// The memory of one kind of review.
-pub struct Memo<V, N> {
+pub struct Memo<A, V, N> {
     kind: &'static str,
+    /// As many of the queue's places may be taken by one who asks.
+    of_one: usize,
     clock: Arc<dyn Clock>,
     store: Store<V, N>,
-    under_way: Mutex<HashMap<Key, Told<V, N>>>,
+    under_way: Mutex<All<A, V, N>>,
     turns: Semaphore,
     waiting: Semaphore,
     silent: AtomicBool,
 }
 
-impl<V, N> Memo<V, N>
+/// The reviews that are under way, and how many of them each asks for.
+struct All<A, V, N> {
+    told: HashMap<Key, Told<V, N>>,
+    of: HashMap<A, usize>,
+}
+
+impl<A, V, N> Memo<A, V, N>
 where
+    A: Clone + Eq + Hash + Send + Sync + 'static,
     V: Clone + Send + Sync + 'static,
     N: Clone + Send + Sync + 'static,
 {
-    pub fn new(kind: &'static str, terms: Terms, clock: Arc<dyn Clock>) -> Arc<Self> {
+    pub fn new(
+        kind: &'static str,
+        terms: Terms,
+        of_one: usize,
+        clock: Arc<dyn Clock>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             kind,
+            of_one,
             clock,
             store: Store::new(terms),
-            under_way: Mutex::default(),
+            under_way: Mutex::new(All {
+                told: HashMap::new(),
+                of: HashMap::new(),
+            }),
             turns: Semaphore::new(IN_FLIGHT),
             waiting: Semaphore::new(WAITING),
             silent: AtomicBool::new(false),
@@ -67,6 +87,7 @@ where
     /// to ask, or that there is nothing to ask.
     pub async fn answer<F>(
         self: &Arc<Self>,
+        asker: &A,
         key: Key,
         review: impl FnOnce() -> Result<F, N>,
     ) -> Result<V, Denied<N>>
@@ -77,22 +98,23 @@ where
             Step::Serve(value) => Ok(value),
             Step::ServeAndAsk(value) => {
                 if let Ok(review) = review() {
-                    self.join(key, review);
+                    self.join(asker, key, review);
                 }
                 Ok(value)
             }
             Step::Refuse(why) => Err(Denied::No(why)),
             Step::Fail(trouble) => Err(Denied::Trouble(trouble)),
-            Step::Ask => self.ask(key, review().map_err(Denied::No)?).await,
+            Step::Ask => self.ask(asker, key, review().map_err(Denied::No)?).await,
         }
     }
 
     async fn ask(
         self: &Arc<Self>,
+        asker: &A,
         key: Key,
         review: impl Future<Output = Answer<V, N>> + Send + 'static,
     ) -> Result<V, Denied<N>> {
-        let answer = match (self.waiting.try_acquire(), self.join(key, review)) {
+        let answer = match (self.waiting.try_acquire(), self.join(asker, key, review)) {
             (Ok(_place), Some(mut told)) => match told.wait_for(Option::is_some).await {
                 Ok(answer) => answer.clone().unwrap_or(Err(Trouble::Silent)),
                 Err(_) => Err(Trouble::Silent), // the runtime is shutting down
@@ -103,7 +125,7 @@ where
             Ok(Verdict::Yes { value, .. }) => Ok(value),
             Ok(Verdict::No(why)) => Err(Denied::No(why)),
             Err(trouble) => {
-                let held = self.store.held(&key, self.clock.now());
+                let held = self.store.held(&key, trouble, self.clock.now());
                 held.ok_or(Denied::Trouble(trouble))
             }
         }
@@ -113,21 +135,25 @@ where
     /// It goes on whether or not somebody waits for it.
     fn join(
         self: &Arc<Self>,
+        asker: &A,
         key: Key,
         review: impl Future<Output = Answer<V, N>> + Send + 'static,
     ) -> Option<Told<V, N>> {
-        let mut under_way = lock(&self.under_way);
-        if let Some(told) = under_way.get(&key) {
+        let mut all = lock(&self.under_way);
+        if let Some(told) = all.told.get(&key) {
             return Some(told.clone());
         }
-        if under_way.len() >= QUEUE {
+        let of_one = all.of.get(asker).copied().unwrap_or(0);
+        if all.told.len() >= QUEUE || of_one >= self.of_one {
             return None;
         }
         let (tell, told) = watch::channel(None);
-        under_way.insert(key, told.clone());
-        drop(under_way);
+        all.told.insert(key, told.clone());
+        all.of.insert(asker.clone(), of_one + 1);
+        drop(all);
         let under_way = UnderWay {
             memo: self.clone(),
+            asker: asker.clone(),
             key,
         };
         tokio::spawn(run(under_way, review, tell));
@@ -149,11 +175,12 @@ where
     }
 }
 
-async fn run<V, N>(
-    under_way: UnderWay<V, N>,
+async fn run<A, V, N>(
+    under_way: UnderWay<A, V, N>,
     review: impl Future<Output = Answer<V, N>>,
     tell: watch::Sender<Option<Answer<V, N>>>,
 ) where
+    A: Clone + Eq + Hash + Send + Sync + 'static,
     V: Clone + Send + Sync + 'static,
     N: Clone + Send + Sync + 'static,
 {
@@ -176,14 +203,22 @@ async fn run<V, N>(
 }
 
 /// Takes a review off the list however it ends.
-struct UnderWay<V, N> {
-    memo: Arc<Memo<V, N>>,
+struct UnderWay<A: Eq + Hash, V, N> {
+    memo: Arc<Memo<A, V, N>>,
+    asker: A,
     key: Key,
 }
 
-impl<V, N> Drop for UnderWay<V, N> {
+impl<A: Eq + Hash, V, N> Drop for UnderWay<A, V, N> {
     fn drop(&mut self) {
-        lock(&self.memo.under_way).remove(&self.key);
+        let mut all = lock(&self.memo.under_way);
+        all.told.remove(&self.key);
+        if let Some(of_one) = all.of.get_mut(&self.asker) {
+            *of_one -= 1;
+            if *of_one == 0 {
+                all.of.remove(&self.asker);
+            }
+        }
     }
 }
 

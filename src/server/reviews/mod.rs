@@ -9,6 +9,7 @@ mod remembered;
 mod store;
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,24 +20,29 @@ use crate::clock::Clock;
 use crate::policy::pattern::is_dns_name;
 use crate::provider::TenantId;
 use crate::session::Caller;
-use crate::session::caller::length_prefixed_digest;
+use crate::session::caller::{ServiceAccount, length_prefixed_digest};
 use api::{ApiServer, Reviewer};
 use memo::{Denied, Memo};
 pub use refusal::{Forbidden, Refusal, Why};
 use remembered::{Terms, Trouble, Verdict};
 use store::Key;
 
-/// After the first of both a new answer is asked for; the old one stands in until the second.
 const TOKENS: Terms = Terms {
+    early: Duration::from_mins(3),
     yes: Duration::from_mins(4),
     hold: Duration::from_mins(5),
     no: Duration::from_secs(10),
 };
 const ACCESS: Terms = Terms {
+    early: Duration::from_secs(20),
     yes: Duration::from_secs(30),
     hold: Duration::from_mins(5),
     no: Duration::from_secs(10),
 };
+/// Of the [`memo::QUEUE`] reviews of each kind: of the tokens that come from one address, and of the
+/// accesses of one `ServiceAccount`, which may serve all tenants.
+const OF_PEER: usize = 32;
+const OF_ACCOUNT: usize = 128;
 /// A token that does not say when it ends.
 const ENDLESS: Duration = Duration::from_secs(10);
 
@@ -61,8 +67,8 @@ impl Right {
 pub struct Reviews {
     reviewer: Arc<dyn Reviewer>,
     clock: Arc<dyn Clock>,
-    tokens: Arc<Memo<Arc<Caller>, Why>>,
-    access: Arc<Memo<(), ()>>,
+    tokens: Arc<Memo<IpAddr, Arc<Caller>, Why>>,
+    access: Arc<Memo<ServiceAccount, (), ()>>,
 }
 
 impl fmt::Debug for Reviews {
@@ -79,14 +85,14 @@ impl Reviews {
     fn by(reviewer: Arc<dyn Reviewer>, clock: Arc<dyn Clock>) -> Self {
         Self {
             reviewer,
-            tokens: Memo::new("token", TOKENS, clock.clone()),
-            access: Memo::new("access", ACCESS, clock.clone()),
+            tokens: Memo::new("token", TOKENS, OF_PEER, clock.clone()),
+            access: Memo::new("access", ACCESS, OF_ACCOUNT, clock.clone()),
             clock,
         }
     }
 
-    /// Whose token this is; an absent one is refused like an empty one.
-    pub async fn caller(&self, token: &str) -> Result<Arc<Caller>, Refusal> {
+    /// Whose token this is, which `peer` shows; an absent one is refused like an empty one.
+    pub async fn caller(&self, peer: IpAddr, token: &str) -> Result<Arc<Caller>, Refusal> {
         if token.len() > jwt::MAX_BYTES {
             return Err(of_token(Denied::No(Why::Malformed)));
         }
@@ -107,7 +113,8 @@ impl Reviews {
             })
         };
         let key = length_prefixed_digest(&[token.as_bytes()]);
-        self.tokens.answer(key, review).await.map_err(of_token)
+        let answer = self.tokens.answer(&peer, key, review).await;
+        answer.map_err(of_token)
     }
 
     /// Whether the caller has this right on the tenant.
@@ -128,7 +135,9 @@ impl Reviews {
             Ok(async move { verdict(&reviewer.access(question).await?) })
         };
         let key = access_key(caller, tenant, right);
-        let answer = self.access.answer(key, review).await;
+        // Not each of its pods: those are as many as somebody likes.
+        let asker = caller.service_account();
+        let answer = self.access.answer(asker, key, review).await;
         answer.map_err(|denied| match denied {
             Denied::No(()) => forbidden(caller, tenant, right),
             Denied::Trouble(trouble) => of_trouble(trouble),

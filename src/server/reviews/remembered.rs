@@ -7,7 +7,9 @@ use crate::clock::Moment;
 /// For how long answers of one kind are remembered.
 #[derive(Clone, Copy, Debug)]
 pub struct Terms {
-    /// A yes is not questioned.
+    /// A yes is not questioned; half of the rest up to `yes` is jitter.
+    pub early: Duration,
+    /// A yes is served, though asked for again meanwhile, so that nobody waits who calls all the time.
     pub yes: Duration,
     /// A yes still holds when the API server gives no answer.
     pub hold: Duration,
@@ -15,6 +17,25 @@ pub struct Terms {
     pub no: Duration,
 }
 
+impl Terms {
+    /// The age from which a yes is asked for again. `jitter` is a fraction in 0..1: what was allowed
+    /// together is not asked for together.
+    pub fn early(&self, jitter: f64) -> Duration {
+        self.early + (self.yes - self.early).mul_f64(jitter / 2.0)
+    }
+
+    /// Up to which age a yes may be relied on after a try that ended so. An API server without an answer
+    /// is an outage; too much to ask may be made by whoever fears the answer.
+    fn stands(&self, trouble: Trouble) -> Duration {
+        match trouble {
+            Trouble::Busy => self.yes + CROWDED,
+            Trouble::Silent | Trouble::Status(_) => self.hold,
+        }
+    }
+}
+
+/// How much longer than it is served a yes stands while there is no room to ask.
+const CROWDED: Duration = Duration::from_secs(5);
 /// A try that had no answer keeps the next one waiting: twice this at most, by jitter.
 const WAIT: Duration = Duration::from_secs(2);
 /// So long after such a try nobody is kept waiting for another one.
@@ -71,6 +92,8 @@ pub struct Yes<V> {
     pub value: V,
     pub at: Moment,
     pub until: Duration,
+    /// As [`Terms::early`] says.
+    pub early: Duration,
     /// The last try since then.
     pub failed: Option<Failed>,
 }
@@ -100,9 +123,18 @@ fn is_within(at: Moment, now: Moment, span: Duration) -> bool {
 }
 
 impl<V: Clone> Yes<V> {
-    /// Whether it may be relied on while the API server gives no answer.
+    /// Whether it is worth anything.
     pub fn holds(&self, now: Moment, terms: &Terms) -> bool {
-        now.wall < self.until && is_within(self.at, now, terms.hold)
+        self.is_within(now, terms.hold)
+    }
+
+    /// Whether it may be relied on after a try that ended so.
+    pub fn stands(&self, trouble: Trouble, now: Moment, terms: &Terms) -> bool {
+        self.is_within(now, terms.stands(trouble))
+    }
+
+    fn is_within(&self, now: Moment, span: Duration) -> bool {
+        now.wall < self.until && is_within(self.at, now, span)
     }
 
     /// `None`: it is worth nothing any more.
@@ -111,13 +143,16 @@ impl<V: Clone> Yes<V> {
             return None;
         }
         let served = self.value.clone();
-        if is_within(self.at, now, terms.yes) {
+        if self.is_within(now, self.early) {
             return Some(Step::Serve(served));
         }
-        Some(match self.failed {
+        let nobody_waits =
+            |failed: &Failed| failed.within(now, RECENT) && self.stands(failed.trouble, now, terms);
+        Some(match self.failed.filter(nobody_waits) {
             Some(failed) if failed.within(now, failed.wait) => Step::Serve(served),
-            Some(failed) if failed.within(now, RECENT) => Step::ServeAndAsk(served),
-            _ => Step::Ask,
+            Some(_) => Step::ServeAndAsk(served),
+            None if self.is_within(now, terms.yes) => Step::ServeAndAsk(served),
+            None => Step::Ask,
         })
     }
 }
@@ -141,6 +176,7 @@ mod tests {
     use super::*;
 
     const TERMS: Terms = Terms {
+        early: Duration::from_secs(20),
         yes: Duration::from_secs(30),
         hold: Duration::from_mins(5),
         no: Duration::from_secs(10),
@@ -158,6 +194,7 @@ mod tests {
             value: 7,
             at: at(0, 0),
             until: at(0, until).wall,
+            early: TERMS.early(0.5),
             failed,
         }
     }
@@ -171,7 +208,9 @@ mod tests {
         let yes = yes(10_000, None);
         for (seconds, expected) in [
             (0, Some(Step::Serve(7))),
-            (29, Some(Step::Serve(7))),
+            (22, Some(Step::Serve(7))),
+            (23, Some(Step::ServeAndAsk(7))),
+            (29, Some(Step::ServeAndAsk(7))),
             (30, Some(Step::Ask)),
             (299, Some(Step::Ask)),
             (300, None),
@@ -189,6 +228,7 @@ mod tests {
         assert_eq!(step(&yes, 10, 16), None);
         assert_eq!(step(&yes, 16, 10), None);
         assert_eq!(step(&yes, 28, 30), Some(Step::Ask), "the larger age");
+        assert_eq!(step(&yes, 19, 21), Some(Step::Serve(7)));
     }
 
     #[test]
@@ -205,6 +245,46 @@ mod tests {
             (300, None),
         ] {
             assert_eq!(step(&yes, seconds, seconds), expected, "{seconds}");
+        }
+    }
+
+    #[test]
+    fn a_yes_does_not_stand_long_because_too_much_is_asked() {
+        let failed = Failed::new(Trouble::Busy, at(29, 29), 0.0);
+        let early = yes(10_000, Some(failed));
+        for (seconds, expected) in [
+            (30, Step::Serve(7)),
+            (31, Step::ServeAndAsk(7)),
+            (34, Step::ServeAndAsk(7)),
+            (35, Step::Ask),
+        ] {
+            assert_eq!(step(&early, seconds, seconds), Some(expected), "{seconds}");
+        }
+        let stands = |trouble, seconds| early.stands(trouble, at(seconds, seconds), &TERMS);
+        assert!(stands(Trouble::Busy, 34) && !stands(Trouble::Busy, 35));
+        for outage in [Trouble::Silent, Trouble::Status(503)] {
+            assert!(stands(outage, 299) && !stands(outage, 300), "{outage:?}");
+        }
+    }
+
+    #[test]
+    fn a_try_before_the_time_that_had_no_answer_is_not_repeated_at_once() {
+        let failed = Failed::new(Trouble::Silent, at(23, 23), 0.0);
+        let yes = yes(10_000, Some(failed));
+        for (seconds, expected) in [
+            (24, Step::Serve(7)),
+            (25, Step::ServeAndAsk(7)),
+            (32, Step::ServeAndAsk(7)),
+            (33, Step::Ask),
+        ] {
+            assert_eq!(step(&yes, seconds, seconds), Some(expected), "{seconds}");
+        }
+    }
+
+    #[test]
+    fn what_was_allowed_together_is_not_asked_for_together() {
+        for (jitter, early) in [(0.0, 20_000), (0.5, 22_500), (0.999, 24_995)] {
+            assert_eq!(TERMS.early(jitter).as_millis(), early);
         }
     }
 

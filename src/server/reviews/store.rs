@@ -47,11 +47,12 @@ impl<V: Clone, N: Clone> Store<V, N> {
         step.or_else(other).unwrap_or(Step::Ask)
     }
 
-    /// What may be relied on while the API server gives no answer.
-    pub fn held(&self, key: &Key, now: Moment) -> Option<V> {
+    /// What may be relied on after a try that ended so.
+    pub fn held(&self, key: &Key, trouble: Trouble, now: Moment) -> Option<V> {
         let shard = self.lock(key);
         let yes = shard.yes.get(key)?;
-        yes.holds(now, &self.terms).then(|| yes.value.clone())
+        let stands = yes.stands(trouble, now, &self.terms);
+        stands.then(|| yes.value.clone())
     }
 
     /// `at` is when the answer was asked for, `now` when it is known.
@@ -70,6 +71,7 @@ impl<V: Clone, N: Clone> Store<V, N> {
                     value: value.clone(),
                     at,
                     until: *until,
+                    early: self.terms.early(random::fraction()),
                     failed: None,
                 };
                 let over = |yes: &Yes<V>| !yes.holds(now, &self.terms);

@@ -2,6 +2,7 @@
 
 mod stage;
 
+use std::net::Ipv4Addr;
 use std::sync::atomic::Ordering;
 
 use futures::FutureExt;
@@ -17,6 +18,7 @@ const fn unauthenticated(why: Why) -> Refusal {
     Refusal::Unauthenticated { why }
 }
 
+const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
 /// 10,000 s after the beginning.
 const LATE: &str = r#"{"exp":11000}"#;
 
@@ -24,18 +26,18 @@ const LATE: &str = r#"{"exp":11000}"#;
 async fn a_caller_is_remembered_up_to_five_minutes() {
     let stage = Stage::new(Mood::Yes);
     let token = token(LATE);
-    let caller = stage.reviews.caller(&token).await.expect("a caller");
+    let caller = stage.reviews.caller(PEER, &token).await.expect("a caller");
     assert_eq!(caller.service_account().name, "backend");
     stage.mood(Mood::No);
-    stage.seconds(239);
-    let remembered = stage.reviews.caller(&token).now_or_never();
+    stage.seconds(179);
+    let remembered = stage.reviews.caller(PEER, &token).now_or_never();
     assert!(Arc::ptr_eq(
         &remembered.expect("at once").expect("yes"),
         &caller
     ));
     assert_eq!(stage.asked(), 1);
-    stage.seconds(1);
-    let refused = stage.reviews.caller(&token).await;
+    stage.seconds(61);
+    let refused = stage.reviews.caller(PEER, &token).await;
     assert_eq!(refused, Err(unauthenticated(Why::Rejected)), "asked again");
 }
 
@@ -44,13 +46,17 @@ async fn a_caller_is_remembered_never_past_its_token() {
     for (claims, seconds) in [(r#"{"exp":1100}"#, 100), ("{}", 10)] {
         let stage = Stage::new(Mood::Yes);
         let token = token(claims);
-        stage.reviews.caller(&token).await.expect("a caller");
+        stage.reviews.caller(PEER, &token).await.expect("a caller");
         stage.mood(Mood::Fail(503));
         stage.seconds(seconds - 1);
-        stage.reviews.caller(&token).await.expect("remembered");
+        stage
+            .reviews
+            .caller(PEER, &token)
+            .await
+            .expect("remembered");
         assert_eq!(stage.asked(), 1);
         stage.seconds(1);
-        let refused = stage.reviews.caller(&token).await;
+        let refused = stage.reviews.caller(PEER, &token).await;
         assert_eq!(refused, Err(Refusal::Unavailable), "{claims}");
     }
     let stage = Stage::new(Mood::Yes);
@@ -58,7 +64,7 @@ async fn a_caller_is_remembered_never_past_its_token() {
         let past = token(r#"{"exp":1000}"#);
         stage
             .reviews
-            .caller(&past)
+            .caller(PEER, &past)
             .await
             .expect("the server's word");
         assert_eq!(stage.asked(), asked, "and not remembered");
@@ -70,13 +76,16 @@ async fn a_token_that_is_none_is_remembered_ten_seconds() {
     let stage = Stage::new(Mood::No);
     let (good, other) = (token(LATE), token("{}"));
     let refused = Err(unauthenticated(Why::Rejected));
-    assert_eq!(stage.reviews.caller(&good).await, refused);
+    assert_eq!(stage.reviews.caller(PEER, &good).await, refused);
     stage.mood(Mood::Yes);
     stage.seconds(9);
-    assert_eq!(stage.reviews.caller(&good).await, refused);
-    assert!(stage.reviews.caller(&other).await.is_ok(), "not another");
+    assert_eq!(stage.reviews.caller(PEER, &good).await, refused);
+    assert!(
+        stage.reviews.caller(PEER, &other).await.is_ok(),
+        "not another"
+    );
     stage.seconds(1);
-    assert!(stage.reviews.caller(&good).await.is_ok());
+    assert!(stage.reviews.caller(PEER, &good).await.is_ok());
 }
 
 #[tokio::test(start_paused = true)]
@@ -84,7 +93,7 @@ async fn what_cannot_be_a_token_never_reaches_the_api_server() {
     let stage = Stage::new(Mood::Yes);
     let long = "x".repeat(1 << 20);
     for wrong in ["", "hunter2", "a.b", "a.b.c", &long] {
-        let refused = stage.reviews.caller(wrong).now_or_never();
+        let refused = stage.reviews.caller(PEER, wrong).now_or_never();
         assert_eq!(refused, Some(Err(unauthenticated(Why::Malformed))));
     }
     let nobody = TenantId::new("tenants", "a/../b");
@@ -99,9 +108,10 @@ async fn an_allow_is_remembered_thirty_seconds_and_a_deny_ten() {
     let stage = Stage::new(Mood::Yes);
     assert_eq!(stage.may().await, Ok(()));
     stage.mood(Mood::No);
-    stage.seconds(29);
+    stage.seconds(19);
     assert_eq!(stage.may_now(), Some(Ok(())));
-    stage.seconds(1);
+    assert_eq!(stage.asked(), 1);
+    stage.seconds(11);
     assert_eq!(
         stage.may().await,
         stage.forbidden(),
@@ -116,6 +126,35 @@ async fn an_allow_is_remembered_thirty_seconds_and_a_deny_ten() {
     stage.mood(Mood::Yes);
     stage.seconds(4);
     assert_eq!(stage.may().await, Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_calls_all_the_time_waits_for_no_review_and_hears_of_a_no_before_thirty_seconds() {
+    let stage = Stage::new(Mood::Yes);
+    assert_eq!(stage.may().await, Ok(()));
+    for second in 1..=100 {
+        stage.seconds(1);
+        assert_eq!(stage.may_now(), Some(Ok(())), "{second}");
+        settled().await;
+    }
+    let asked = stage.asked();
+    assert!((4..=5).contains(&asked), "each 20 to 25 s: {asked}");
+    stage.mood(Mood::No);
+    let mut served = 0;
+    while stage.may_now() == Some(Ok(())) {
+        stage.seconds(1);
+        settled().await;
+        served += 1;
+    }
+    assert!(served <= 26, "{served} s");
+    assert_eq!(stage.may_now(), Some(stage.forbidden()));
+}
+
+/// Reviews that nobody waits for have had their turn.
+async fn settled() {
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -211,12 +250,16 @@ async fn who_was_never_allowed_is_not_while_there_is_no_answer() {
 async fn a_caller_stays_one_until_five_minutes_while_there_is_no_answer() {
     let stage = Stage::new(Mood::Yes);
     let token = token(LATE);
-    stage.reviews.caller(&token).await.expect("a caller");
+    stage.reviews.caller(PEER, &token).await.expect("a caller");
     stage.mood(Mood::Hang);
     stage.seconds(299);
-    stage.reviews.caller(&token).await.expect("remembered");
+    stage
+        .reviews
+        .caller(PEER, &token)
+        .await
+        .expect("remembered");
     stage.seconds(1);
-    let refused = stage.reviews.caller(&token).await;
+    let refused = stage.reviews.caller(PEER, &token).await;
     assert_eq!(refused, Err(Refusal::Unavailable));
 }
 
@@ -224,12 +267,12 @@ async fn a_caller_stays_one_until_five_minutes_while_there_is_no_answer() {
 async fn a_clock_that_was_set_makes_what_is_remembered_worthless() {
     let stage = Stage::new(Mood::Yes);
     let token = token(LATE);
-    stage.reviews.caller(&token).await.expect("a caller");
+    stage.reviews.caller(PEER, &token).await.expect("a caller");
     assert_eq!(stage.may().await, Ok(()));
     stage.mood(Mood::Fail(503));
     stage.clock.set_forward(Duration::from_secs(6));
     assert_eq!(stage.may().await, Err(Refusal::Unavailable));
-    let refused = stage.reviews.caller(&token).await;
+    let refused = stage.reviews.caller(PEER, &token).await;
     assert_eq!(refused, Err(Refusal::Unavailable));
 }
 
@@ -259,10 +302,12 @@ async fn many_who_ask_the_same_are_one_question_that_outlives_them() {
 async fn a_flood_is_refused_in_bounded_time_and_delays_no_access_review() {
     let stage = Stage::new(Mood::Hang);
     let since = tokio::time::Instant::now();
-    let flood = (0..1_000).map(|i| {
+    // More than the queue takes, of more addresses than may fill it.
+    let flood = (0..1_000_u16).map(|i| {
         let token = token(&format!(r#"{{"jti":{i}}}"#));
+        let peer = IpAddr::from([10, 0, 1, u8::try_from(i % 25).expect("a byte")]);
         let reviews = &stage.reviews;
-        async move { (reviews.caller(&token).await, since.elapsed()) }
+        async move { (reviews.caller(peer, &token).await, since.elapsed()) }
     });
     let mut flood = Box::pin(join_all(flood));
     assert!((&mut flood).now_or_never().is_none());
@@ -285,4 +330,75 @@ async fn a_flood_is_refused_in_bounded_time_and_delays_no_access_review() {
         "the others wait for their turn"
     );
     assert_eq!(stage.api.most.load(Ordering::SeqCst), memo::IN_FLIGHT + 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_address_cannot_keep_the_tokens_of_another_from_review() {
+    let stage = Stage::new(Mood::Gate);
+    let flood = (0..1_000).map(|i| {
+        let token = token(&format!(r#"{{"jti":{i}}}"#));
+        let reviews = &stage.reviews;
+        async move { reviews.caller(PEER, &token).await }
+    });
+    let mut flood = Box::pin(join_all(flood));
+    assert!((&mut flood).now_or_never().is_none());
+    let other = IpAddr::from([10, 0, 0, 2]);
+    let token = token(LATE);
+    let mut served = Box::pin(stage.reviews.caller(other, &token));
+    assert!((&mut served).now_or_never().is_none(), "it has a place");
+    stage.api.gate.add_permits(OF_PEER + 1);
+    let (flood, served) = tokio::join!(flood, served);
+    assert!(served.is_ok());
+    let reviewed = flood.iter().filter(|answer| answer.is_ok()).count();
+    assert_eq!(reviewed, OF_PEER);
+}
+
+/// Asks for a lot of tenants as a caller that may use none of them.
+async fn flood(stage: &Stage, caller: &Arc<Caller>) -> usize {
+    let all = (0..1_000).map(|i| async move {
+        let tenant = TenantId::new("tenants", format!("other-{i}"));
+        stage.reviews.may(caller, &tenant, Right::Session).await
+    });
+    let answers = join_all(all).await;
+    let busy = |answer: &&Result<_, _>| **answer == Err(Refusal::Busy);
+    answers.iter().filter(busy).count()
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_floods_the_reviews_keeps_no_role_that_was_taken_away() {
+    let stage = Stage::new(Mood::Yes);
+    assert_eq!(stage.may().await, Ok(()));
+    stage.seconds(19);
+    stage.mood(Mood::Hang);
+    let mut flood = Box::pin(flood(&stage, &stage.caller));
+    assert!((&mut flood).now_or_never().is_none());
+    stage.seconds(15);
+    assert_eq!(stage.may_now(), Some(Ok(())), "for a while");
+    stage.seconds(1);
+    assert_eq!(stage.may_now(), Some(Err(Refusal::Busy)), "35 s at most");
+    assert_eq!(flood.await, 1_000 - memo::IN_FLIGHT);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_floods_the_reviews_is_busy_for_itself_alone() {
+    let stage = Stage::new(Mood::Gate);
+    let mut flood = Box::pin(flood(&stage, &stage.caller));
+    assert!((&mut flood).now_or_never().is_none());
+    assert_eq!(stage.may_now(), Some(Err(Refusal::Busy)));
+    let mut other = answer();
+    other["user"]["username"] = json!("system:serviceaccount:tenants:other");
+    let other = Arc::new(read(other).expect("a caller"));
+    let may = stage.reviews.may(&other, &stage.acme, Right::Session);
+    let mut may = Box::pin(may);
+    assert!((&mut may).now_or_never().is_none(), "it has a place");
+    stage.api.gate.add_permits(OF_ACCOUNT + 1);
+    let (busy, may) = tokio::join!(flood, may);
+    assert_eq!((busy, may), (1_000 - OF_ACCOUNT, Ok(())));
+    assert_eq!(
+        stage.asked(),
+        OF_ACCOUNT + 1,
+        "and the places are free again"
+    );
+    stage.mood(Mood::Yes);
+    assert_eq!(stage.may().await, Ok(()));
 }

@@ -55,9 +55,7 @@ impl Bare {
         let address = socket.local_addr()?;
         let (until, ended) = oneshot::channel::<()>();
         let answer = Bytes::from(vec![b'x'; answer]);
-        let runtime = runtime::Builder::new_current_thread()
-            .enable_io()
-            .build()?;
+        let runtime = runtime::Builder::new_current_thread().enable_io().build()?;
         thread::spawn(move || -> Result<()> {
             cores.serve_here()?;
             runtime.block_on(async {
