@@ -8,6 +8,7 @@ mod lent;
 mod own;
 mod revoked;
 mod rotated;
+mod shared;
 mod tokens;
 mod withdrawn;
 

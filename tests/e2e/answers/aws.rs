@@ -88,6 +88,12 @@ async fn aws_roles_and_keys() {
         })
         .sends("assume-role", 0)
         .sends("imds-credentials", 1),
+        works("the metadata service is not asked through the proxy", |c| {
+            with_own_identity(c);
+            c.env.push(("NO_PROXY".to_owned(), String::new()));
+        })
+        .sends("imds-credentials", 1)
+        .sends("plain-http", 0),
         works("an alias, for the key that it names", |c| {
             let (key, _) = with_role(c);
             let alias = key.alias_arn("acme");

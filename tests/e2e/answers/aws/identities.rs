@@ -139,6 +139,13 @@ async fn aws_identities() {
         })
         .sends("pod-identity", 1)
         .check(is_operator),
+        works("its agent is not asked through the proxy", |c| {
+            with_own_identity(c);
+            agent(c, SUBJECT, HOUR);
+            c.env.push(("NO_PROXY".to_owned(), String::new()));
+        })
+        .sends("pod-identity", 1)
+        .sends("plain-http", 0),
         works("all keys of an account, for its own identity", |c| {
             let key = with_own_identity(c);
             let every = key.arn().split("key/").next().unwrap_or_default();
