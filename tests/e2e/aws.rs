@@ -1,6 +1,7 @@
 //! Tenants on AWS under a running operator: the external id that it issues, a `ServiceAccount` of the tenant, an
-//! alias that moves, and what is heard when trust or permission ends.
+//! alias that moves, and what is heard when trust or permission ends or KMS answers otherwise.
 
+mod alias;
 mod examples;
 
 use std::time::Duration;
@@ -9,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use fakecloud::aws::key::{Key, USE};
 use fakecloud::aws::role::Role;
 use harness::Env;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::identities::published_issuer;
 use crate::support::SOON;
@@ -40,11 +41,17 @@ impl Customer {
 
     /// Lets the operator's own identity be used for what `acme` names.
     fn allow(&self, arn: &str) {
-        self.env.write_config(&format!(
-            "apiVersion: config.tenantkms.dev/v1alpha1\nkind: OperatorConfig\noperatorIdentity: {{ \
-             allow: [{{ tenants: ['{}/acme'], keys: ['{arn}'] }}] }}\n",
-            self.env.namespace
-        ));
+        self.allow_all(&[arn]);
+    }
+
+    fn allow_all(&self, arns: &[&str]) {
+        let config = json!({
+            "apiVersion": "config.tenantkms.dev/v1alpha1", "kind": "OperatorConfig",
+            "operatorIdentity": {
+                "allow": [{ "tenants": [format!("{}/acme", self.env.namespace)], "keys": arns }],
+            },
+        });
+        self.env.write_config(&config.to_string()); // JSON is YAML
     }
 
     async fn apply(&self, arn: &str, more: &str) -> Result<()> {
@@ -190,49 +197,4 @@ async fn a_service_account_of_the_tenant_assumes_its_role() -> Result<()> {
         "its own identity was used"
     );
     Ok(())
-}
-
-#[tokio::test]
-async fn an_alias_that_moves_is_not_followed() -> Result<()> {
-    let customer = Customer::new("awsalias").await?;
-    let (env, aws) = (&customer.env, customer.env.cloud.aws());
-    let alias = customer.key.alias_arn("acme");
-    aws.point_alias(&alias, &customer.key);
-    customer.allow(&alias);
-    let operator = env.operator().await?;
-    customer.apply(&alias, "").await?;
-    let pending = customer.refused("AccessDenied", "STS refuses role").await?;
-    customer.role.trust(OPERATOR, Some(external_id(&pending)?));
-    let active = customer.active().await?;
-    let version = active["status"]["kekVersion"].as_str().context("a key")?;
-    ensure!(customer.key.arn().ends_with(version), "{version}");
-
-    let other = aws.create_key(ACCOUNT, "eu-central-1");
-    customer.role.allow(&USE, other.arn());
-    aws.point_alias(&alias, &other);
-    // A process that remembers nothing finds on record which key it was.
-    operator.kill().await?;
-    let _operator = env.operator().await?;
-    customer.ask().await?;
-    let moved = |object: &Value| {
-        let conditions = object["status"]["conditions"].as_array();
-        conditions.into_iter().flatten().any(|one| {
-            let message = one["message"].as_str().unwrap_or_default();
-            one["type"] == "KeyAtRisk" && one["status"] == "True" && message.contains(other.arn())
-        })
-    };
-    let object = env
-        .wait("acme", "the move is told", 2 * SOON, moved)
-        .await?;
-    ensure!(
-        object["status"]["kekVersion"] == version,
-        "followed: {object}"
-    );
-    // Its keys are this tenant's still: without the first key nothing is served.
-    customer
-        .key
-        .set_status(fakecloud::aws::key::Status::Disabled);
-    env.wait_condition("acme", "Sealed", "True", Some("KeyDisabled"), 2 * SOON)
-        .await
-        .map(drop)
 }
