@@ -2,6 +2,7 @@
 //! alias that moves, and what is heard when trust or permission ends or KMS answers otherwise.
 
 mod alias;
+mod checks;
 mod examples;
 
 use std::time::Duration;
