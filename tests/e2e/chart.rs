@@ -2,6 +2,7 @@
 //! and a wrong value is refused in words.
 
 mod agent;
+mod identities;
 mod monitoring;
 
 use std::collections::BTreeSet;
@@ -247,6 +248,10 @@ async fn a_wrong_value_is_refused_in_words() -> Result<()> {
         (
             r#"workloadIdentity={"aws":{"roleArn":"tenant-kms"}}"#,
             "at '/workloadIdentity/aws/roleArn'",
+        ),
+        (
+            r#"workloadIdentity={"gcp":{"serviceAccount":"kms@acme.example.com"}}"#,
+            "at '/workloadIdentity/gcp/serviceAccount'",
         ),
         (
             r#"commonLabels={"app.kubernetes.io/instance":"x"}"#,
