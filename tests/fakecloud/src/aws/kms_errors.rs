@@ -48,11 +48,8 @@ pub(crate) fn unsigned(why: Unsigned) -> Refusal {
             "MissingAuthenticationTokenException",
             "Missing Authentication Token",
         ),
-        Unsigned::Incomplete => refusal(
-            "IncompleteSignatureException",
-            "Authorization header requires 'Credential', 'SignedHeaders' and 'Signature' parameters, and must sign \
-             'host', 'x-amz-date' and every other 'x-amz-' header.",
-        ),
+        Unsigned::Incomplete(message) => refusal("IncompleteSignatureException", message),
+        Unsigned::Wrong(message) => refusal("InvalidSignatureException", message),
         Unsigned::UnknownKey => refusal(
             "UnrecognizedClientException",
             "The security token included in the request is invalid.",
@@ -60,14 +57,6 @@ pub(crate) fn unsigned(why: Unsigned) -> Refusal {
         Unsigned::TokenExpired => refusal(
             "ExpiredTokenException",
             "The security token included in the request is expired",
-        ),
-        Unsigned::Scope(message) | Unsigned::Time(message) => {
-            refusal("InvalidSignatureException", message)
-        }
-        Unsigned::Mismatch => refusal(
-            "InvalidSignatureException",
-            "The request signature we calculated does not match the signature you provided. Check your AWS Secret \
-             Access Key and signing method. Consult the service documentation for details.",
         ),
     }
 }

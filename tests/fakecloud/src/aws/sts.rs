@@ -16,6 +16,8 @@ use crate::world::World;
 
 /// How far a client's clock may be off.
 const LEEWAY_MINUTES: u64 = 15;
+/// Of the API.
+const VERSION: &str = "2011-06-15";
 const SHORTEST: u64 = 900;
 /// Of a session that was begun from another role's.
 const LONGEST_CHAINED: u64 = 3600;
@@ -53,18 +55,20 @@ fn answer(
     action: &str,
     caller: Result<Caller, Unsigned>,
 ) -> Result<Answer, Refusal> {
+    let version = asked.form("Version").unwrap_or_default();
+    let none = || errors::invalid_action(action, &version);
     let form = asked.media_type() == "application/x-www-form-urlencoded";
     if asked.method != Method::POST || asked.path != "/" || asked.query.is_some() || !form {
-        return Err(errors::invalid_action(action));
+        return Err(none());
     }
-    if asked.form("Version").as_deref() != Some("2011-06-15") {
-        return Err(errors::invalid_action(action));
+    if version != VERSION {
+        return Err(none());
     }
     match action {
         "AssumeRole" => assume(world, asked, place, &caller.map_err(errors::unsigned)?),
         "AssumeRoleWithWebIdentity" => assume_with_web_identity(world, asked, place),
         "GetCallerIdentity" => Ok(identity(&caller.map_err(errors::unsigned)?)),
-        _ => Err(errors::invalid_action(action)),
+        _ => Err(none()),
     }
 }
 

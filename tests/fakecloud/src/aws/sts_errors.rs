@@ -63,12 +63,8 @@ pub(crate) fn unsigned(why: Unsigned) -> Refusal {
             "MissingAuthenticationToken",
             "Request is missing Authentication Token",
         ),
-        Unsigned::Incomplete => refusal(
-            400,
-            "IncompleteSignature",
-            "Authorization header requires 'Credential', 'SignedHeaders' and 'Signature' parameters, and must sign \
-             'host', 'x-amz-date' and every other 'x-amz-' header.",
-        ),
+        Unsigned::Incomplete(message) => refusal(400, "IncompleteSignature", message),
+        Unsigned::Wrong(message) => refusal(403, "SignatureDoesNotMatch", message),
         Unsigned::UnknownKey => refusal(
             403,
             "InvalidClientTokenId",
@@ -79,23 +75,14 @@ pub(crate) fn unsigned(why: Unsigned) -> Refusal {
             "ExpiredToken",
             "The security token included in the request is expired",
         ),
-        Unsigned::Scope(message) | Unsigned::Time(message) => {
-            refusal(403, "SignatureDoesNotMatch", message)
-        }
-        Unsigned::Mismatch => refusal(
-            403,
-            "SignatureDoesNotMatch",
-            "The request signature we calculated does not match the signature you provided. Check your AWS Secret \
-             Access Key and signing method. Consult the service documentation for details.",
-        ),
     }
 }
 
-pub(crate) fn invalid_action(action: &str) -> Refusal {
+pub(crate) fn invalid_action(action: &str, version: &str) -> Refusal {
     refusal(
         400,
         "InvalidAction",
-        format!("Could not find operation {action} for version 2011-06-15"),
+        format!("Could not find operation {action} for version {version}"),
     )
 }
 
