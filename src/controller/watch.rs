@@ -23,6 +23,11 @@ use crate::provider::TenantId;
 
 /// How many tenants are looked at at once; attempts on clouds are counted apart.
 const CONCURRENCY: u16 = 256;
+/// A watch ends after so long and goes on from the version that it has seen, which costs little. One that
+/// is silent for 5 s more (kube's margin) has lost its connection: a suspension is heard no later.
+const WATCH_SECONDS: u32 = 10;
+/// A connection to the API server that waits for longer is given up; a watch is never silent for so long.
+const SILENCE: Duration = Duration::from_secs(20);
 
 /// How many watches have not listed everything yet.
 #[derive(Debug)]
@@ -51,7 +56,7 @@ pub async fn run(ctx: Context, namespace: Option<String>, stop: signal::Receiver
     let woken = ctx.wakes.of_watch(namespace.as_deref());
     let (reader, writer) = reflector::store();
     let ctx = Arc::new(ctx);
-    let objects = watcher(api, watcher::Config::default())
+    let objects = watcher(api, watcher::Config::default().timeout(WATCH_SECONDS))
         .default_backoff()
         .modify(|object| {
             // What nobody here reads is not kept in memory.
@@ -167,6 +172,9 @@ pub async fn client() -> Result<Client, ClientError> {
     // unless the kubeconfig names one.
     config.proxy_url = named_proxy()?;
     config.connect_timeout = Some(Duration::from_secs(5));
+    // The first answer to a watch has no other deadline.
+    config.read_timeout = Some(SILENCE);
+    config.reset_reader_on_write = true;
     Client::try_from(config).map_err(|error| ClientError::Client(Box::new(error)))
 }
 

@@ -228,6 +228,20 @@ async fn a_replica_that_is_cut_off_stops_when_its_proof_is_too_old() -> Result<(
     Ok(())
 }
 
+/// Only what is connected falls silent, as behind a balancer that forgot its flows: new connections,
+/// and so reviews and checks, work.
+#[tokio::test]
+async fn a_replica_whose_watch_fell_silent_hears_of_a_suspension() -> Result<()> {
+    let pair = &Pair::new("silent").await?;
+    ensure!(pair.read().await? == "ok");
+    pair.other.ways.api.cut_open();
+    let suspend = r#"{"spec":{"suspend":true}}"#;
+    patch(&pair.scene.world.env, "acme", false, "merge", suspend).await?;
+    pair.until("tenant_suspended", Duration::from_secs(38))
+        .await?;
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_former_master_key_opens_on_a_replica_that_never_saw_it() -> Result<()> {
     let pair = &Pair::new("guest-former").await?;

@@ -28,7 +28,8 @@ pub struct Connection {
 pub struct Tap {
     address: SocketAddr,
     connections: Arc<Mutex<Vec<Connection>>>,
-    cut: watch::Sender<bool>,
+    /// How many of the connections, from the first on, are cut.
+    cut: watch::Sender<usize>,
     task: JoinHandle<()>,
 }
 
@@ -48,7 +49,7 @@ impl Tap {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let connections = Arc::default();
-        let (cut, is_cut) = watch::channel(false);
+        let (cut, cut_off) = watch::channel(0);
         let noted = Arc::clone(&connections);
         let task = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
@@ -63,7 +64,7 @@ impl Tap {
                 tokio::spawn(relay(
                     client,
                     upstream,
-                    is_cut.clone(),
+                    cut_off.clone(),
                     Arc::clone(&noted),
                     number,
                 ));
@@ -97,7 +98,12 @@ impl Tap {
 
     /// From now on nothing passes, and nobody is told.
     pub fn cut(&self) {
-        self.cut.send_replace(true);
+        self.cut.send_replace(usize::MAX);
+    }
+
+    /// Nothing passes over the connections of now, and nobody is told; new ones are relayed.
+    pub fn cut_open(&self) {
+        self.cut.send_replace(self.all().len());
     }
 }
 
@@ -108,14 +114,11 @@ fn note<T>(all: &Mutex<Vec<Connection>>, change: impl FnOnce(&mut Vec<Connection
 async fn relay(
     mut client: TcpStream,
     upstream: SocketAddr,
-    mut is_cut: watch::Receiver<bool>,
+    mut cut: watch::Receiver<usize>,
     noted: Arc<Mutex<Vec<Connection>>>,
     number: usize,
 ) {
     let relayed = async {
-        if *is_cut.borrow() {
-            return;
-        }
         let mut head = [0; 256];
         if let Ok(length) = client.peek(&mut head).await {
             let host = asked_for(&head[..length]);
@@ -127,15 +130,18 @@ async fn relay(
         }
         note(&noted, |all| all[number].ended = Some(Instant::now()));
     };
-    let mut end = is_cut.clone();
+    let severed = async {
+        if cut.wait_for(|cut| number < *cut).await.is_err() {
+            std::future::pending::<()>().await; // the tap is gone, its connections go on to their end
+        }
+    };
     tokio::select! {
-        () = relayed => {}
-        _ = end.wait_for(|cut| *cut) => {}
+        biased;
+        () = severed => {}
+        () = relayed => return,
     }
     // Cut off means silence: nobody is told that the other side is gone.
-    if *is_cut.borrow_and_update() {
-        std::future::pending::<()>().await;
-    }
+    std::future::pending::<()>().await;
 }
 
 /// Of `CONNECT HOST:443 HTTP/1.1`.
