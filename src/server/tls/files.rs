@@ -1,5 +1,5 @@
 //! A certificate from two files, kept equal to them. What does not hold changes nothing: the
-//! certificate in use stays, and the fault is told once per content.
+//! certificate in use stays, or there is none yet, and the fault is told once.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -44,28 +44,29 @@ type Receivers = (
     watch::Receiver<Option<String>>,
 );
 
-/// Reads the files, which must hold, and keeps looking until every receiver is dropped.
-pub async fn follow(paths: Paths, clock: Arc<dyn Clock>) -> Result<Receivers, Refused> {
-    let texts = Texts::read(&paths).await?;
-    let pair = texts.pair(&paths, clock.now().timestamp())?;
-    let (pairs, held) = watch::channel(Some(pair));
-    let (faults, fault) = watch::channel(None);
-    let follower = Follower {
-        seen: Ok(texts.fingerprint()),
+/// Reads the files and keeps looking until every receiver is dropped.
+pub async fn follow(paths: Paths, clock: Arc<dyn Clock>) -> Receivers {
+    let (pairs, mut held) = watch::channel(None);
+    let (faults, mut fault) = watch::channel(None);
+    let mut follower = Follower {
         paths,
         clock,
+        seen: None,
         pairs,
         faults,
     };
+    follower.look().await;
+    held.mark_unchanged();
+    fault.mark_unchanged();
     tokio::spawn(follower.run());
-    Ok((held, fault))
+    (held, fault)
 }
 
 struct Follower {
     paths: Paths,
     clock: Arc<dyn Clock>,
     /// The content that was judged last: only its digest, so that the key lies nowhere.
-    seen: Result<[u8; 32], Refused>,
+    seen: Option<Result<[u8; 32], Refused>>,
     pairs: watch::Sender<Option<Pair>>,
     faults: watch::Sender<Option<String>>,
 }
@@ -85,11 +86,12 @@ impl Follower {
         let read = Texts::read(&self.paths).await;
         let seen = read.as_ref().map(Texts::fingerprint).map_err(Clone::clone);
         let now = self.clock.now().timestamp();
-        if seen == self.seen {
+        let judged = self.seen.replace(seen.clone()) == Some(seen);
+        let serves = self.pairs.borrow().is_some();
+        if judged && serves {
             self.expiry(now);
             return;
         }
-        self.seen = seen;
         let path = self.paths.certificate.display().to_string();
         match read.and_then(|texts| texts.pair(&self.paths, now)) {
             Ok(pair) => {
@@ -97,11 +99,15 @@ impl Follower {
                 self.pairs.send_replace(Some(pair));
                 self.faults.send_if_modified(|held| held.take().is_some());
             }
+            // Without one, what was refused by a wrong clock is judged again and again.
+            Err(_) if judged => {}
             Err(refused) => {
-                tracing::error!(
-                    path, error = %refused,
-                    "certificate refused; the previous one stays in use"
-                );
+                let so = if serves {
+                    "the previous one stays in use"
+                } else {
+                    "until another is there the agent API serves nobody"
+                };
+                tracing::error!(path, error = %refused, "certificate refused; {so}");
                 self.faults.send_replace(Some(refused.to_string()));
             }
         }

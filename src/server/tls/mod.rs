@@ -17,7 +17,6 @@ use rustls::sign::CertifiedKey;
 use tokio::sync::watch;
 
 use crate::clock::Clock;
-pub use files::Refused;
 pub use options::{Misused, Options, Source};
 pub use pair::{Pair, Unfit};
 
@@ -26,8 +25,6 @@ pub use pair::{Pair, Unfit};
 pub enum StartError {
     #[error(transparent)]
     Options(#[from] Misused),
-    #[error(transparent)]
-    Files(#[from] Refused),
     #[error("TLS cannot be set up: {0}")]
     Tls(#[from] rustls::Error),
 }
@@ -55,11 +52,11 @@ pub struct Certificates {
     config: Arc<ServerConfig>,
 }
 
-/// Reads the files, which must hold, or begins to keep an authority, whose first certificate may
-/// take a moment: see [`Certificates::ready`].
+/// Follows the files or keeps an authority. There may be no certificate yet, which stops nothing else:
+/// see [`Certificates::ready`].
 pub async fn start(options: &Options, around: Surroundings) -> Result<Certificates, StartError> {
     let (held, fault) = match options.source()? {
-        Source::Files(paths) => files::follow(paths, around.clock).await?,
+        Source::Files(paths) => files::follow(paths, around.clock).await,
         Source::Own { names, namespaces } => ca::follow(names, namespaces, around),
     };
     let config = Arc::new(config(held.clone())?);

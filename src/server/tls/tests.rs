@@ -67,14 +67,14 @@ fn options(folder: &Path) -> options::Paths {
     }
 }
 
-async fn certificates(folder: &Path, clock: Arc<dyn Clock>) -> Result<Certificates, StartError> {
-    let (held, fault) = files::follow(options(folder), clock).await?;
-    let config = Arc::new(config(held.clone())?);
-    Ok(Certificates {
+async fn certificates(folder: &Path, clock: Arc<dyn Clock>) -> Certificates {
+    let (held, fault) = files::follow(options(folder), clock).await;
+    let config = Arc::new(config(held.clone()).expect("a configuration"));
+    Certificates {
         held,
         fault,
         config,
-    })
+    }
 }
 
 /// Answers each byte with itself, on every connection.
@@ -141,7 +141,6 @@ async fn a_new_certificate_is_served_while_old_connections_go_on() {
     let (one, two) = (Issued::fresh(), Issued::fresh());
     one.write(folder.path());
     let certificates = certificates(folder.path(), Arc::new(SystemClock)).await;
-    let certificates = certificates.expect("they hold");
     assert!(certificates.ready() && certificates.until() > Some(now()));
     let address = echo(certificates.config()).await;
     let (first, second) = (
@@ -172,7 +171,7 @@ async fn who_comes_back_resumes_and_both_versions_are_spoken() {
     let issued = Issued::fresh();
     issued.write(folder.path());
     let certificates = certificates(folder.path(), Arc::new(SystemClock)).await;
-    let address = echo(certificates.expect("they hold").config()).await;
+    let address = echo(certificates.config()).await;
     for (version, spoken) in [
         (&rustls::version::TLS13, ProtocolVersion::TLSv1_3),
         (&rustls::version::TLS12, ProtocolVersion::TLSv1_2),
@@ -194,7 +193,6 @@ async fn a_broken_pair_changes_nothing_and_is_told_once() {
     let (one, two) = (Issued::fresh(), Issued::fresh());
     one.write(folder.path());
     let certificates = certificates(folder.path(), Arc::new(SystemClock)).await;
-    let certificates = certificates.expect("they hold");
     let mut fault = certificates.fault();
     let held = certificates.held.clone();
 
@@ -239,7 +237,6 @@ async fn a_certificate_that_nobody_renewed_is_told_when_it_ends() {
     issued.write(folder.path());
     let clock = Arc::new(Hands(std::sync::Mutex::new(now())));
     let certificates = certificates(folder.path(), clock.clone()).await;
-    let certificates = certificates.expect("it holds");
     let mut fault = certificates.fault();
     *clock.0.lock().expect("one thread") = certificates.until().expect("an end");
     fault.changed().await.expect("a fault");
@@ -256,7 +253,6 @@ async fn its_end_and_its_faults_are_in_the_metrics() {
     let (one, two) = (Issued::new(end(24)), Issued::new(end(48)));
     one.write(folder.path());
     let certificates = certificates(folder.path(), Arc::new(SystemClock)).await;
-    let certificates = certificates.expect("they hold");
     let first = certificates.until().expect("an end").as_second();
     let metrics = Arc::new(Metrics::new().expect("metrics"));
     tokio::spawn(measure(certificates.clone(), metrics.clone()));
@@ -282,6 +278,13 @@ async fn its_end_and_its_faults_are_in_the_metrics() {
     shown(first + 24 * 3600, 0).await;
 }
 
+/// Why there is no certificate.
+async fn refusal(folder: &Path) -> String {
+    let certificates = certificates(folder, Arc::new(SystemClock)).await;
+    assert!(!certificates.ready() && certificates.until().is_none());
+    certificates.fault().borrow().clone().expect("a fault")
+}
+
 #[tokio::test]
 async fn what_does_not_hold_is_refused_at_the_start() {
     let (good, other) = (Issued::fresh(), Issued::fresh());
@@ -290,8 +293,7 @@ async fn what_does_not_hold_is_refused_at_the_start() {
         let folder = tempfile::tempdir().expect("folder");
         std::fs::write(folder.path().join("tls.crt"), certificate).expect("write");
         std::fs::write(folder.path().join("tls.key"), key).expect("write");
-        let started = certificates(folder.path(), Arc::new(SystemClock)).await;
-        started.map(drop).expect_err("refused").to_string()
+        refusal(folder.path()).await
     };
     for (certificate, key, words) in [
         (&*good.certificate, &*other.key, "does not belong to"),
@@ -318,9 +320,28 @@ async fn what_does_not_hold_is_refused_at_the_start() {
     let large = refused(&good.certificate, &"x".repeat(65 * 1024)).await;
     assert!(large.contains("it is over 64 KiB"), "{large}");
     let folder = tempfile::tempdir().expect("folder");
-    let absent = certificates(folder.path(), Arc::new(SystemClock)).await;
-    let absent = absent.map(drop).expect_err("refused").to_string();
+    let absent = refusal(folder.path()).await;
     assert!(absent.contains("tls.crt cannot be read"), "{absent}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_refused_at_the_start_is_served_when_it_holds() {
+    let folder = tempfile::tempdir().expect("folder");
+    Issued::fresh().write(folder.path());
+    let late = now() + jiff::SignedDuration::from_hours(25);
+    let clock = Arc::new(Hands(std::sync::Mutex::new(late)));
+    let mut certificates = certificates(folder.path(), clock.clone()).await;
+    let mut fault = certificates.fault();
+    assert!(fault.borrow_and_update().is_some() && !certificates.ready());
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    assert!(!fault.has_changed().expect("open"), "told once");
+
+    // The same files: the clock was wrong.
+    *clock.0.lock().expect("one thread") = now();
+    certificates.held.changed().await.expect("a certificate");
+    assert!(certificates.ready());
+    fault.changed().await.expect("mended");
+    assert_eq!(*fault.borrow(), None);
 }
 
 /// What the operator issues itself: for its names only, in time, and no longer than its CA holds.

@@ -110,8 +110,10 @@ async fn a_certificate_of_others_is_mounted_where_the_operator_looks() -> Result
         let volumes = deployment["spec"]["template"]["spec"]["volumes"].as_array();
         let mut volumes = volumes.into_iter().flatten();
         ensure!(
-            volumes.any(|one| one["secret"]["secretName"] == secret),
-            "{secret}"
+            volumes
+                .any(|one| one["secret"]["secretName"] == secret
+                    && one["secret"]["optional"] == true),
+            "{secret}, which stops no pod"
         );
     }
     let certificate = &rendered(&["agent-certificate"], &[issued]).await?[0];
