@@ -12,11 +12,11 @@ use std::time::Duration;
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
-use hyper::service::Service;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
@@ -27,8 +27,8 @@ use crate::random;
 
 /// Of a request's head, and of what is read at a time.
 const MOST_HEAD: usize = 32 * 1024;
-/// For a TLS handshake.
-const HANDSHAKE: Duration = Duration::from_secs(5);
+/// For a TLS handshake, and then for the first request's head.
+const BEGINNING: Duration = Duration::from_secs(5);
 /// How long what is under way may take when the process ends.
 const LAST_CALLS: Duration = Duration::from_secs(5);
 
@@ -37,17 +37,23 @@ const LAST_CALLS: Duration = Duration::from_secs(5);
 pub struct Bounds {
     /// Connections at once; more wait to be accepted.
     pub connections: usize,
-    /// And of one address: further ones are closed.
+    /// And of one address, which also has no more than are left for others: further ones are closed.
     pub of_peer: usize,
-    /// Until a request's head is there, from the moment that one may come.
+    /// Until a further request's head is there, from the moment that one may come.
     pub head: Duration,
     /// A connection ends after its next answer when it is older: so clients find other replicas.
     pub age: Duration,
 }
 
-/// How many connections each address has.
+/// How many connections there are, and each address has.
 #[derive(Debug, Default)]
-struct Peers(Mutex<HashMap<IpAddr, usize>>);
+struct Peers(Mutex<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    all: usize,
+    of: HashMap<IpAddr, usize>,
+}
 
 /// One of an address's connections, until it is dropped.
 struct Peer {
@@ -56,14 +62,17 @@ struct Peer {
 }
 
 impl Peers {
-    fn enter(self: &Arc<Self>, address: IpAddr, most: usize) -> Option<Peer> {
-        let mut all = lock(&self.0);
-        let count = all.entry(address).or_default();
-        if *count >= most {
+    /// However many addresses take what they can, as many connections as the greediest has are left.
+    fn enter(self: &Arc<Self>, address: IpAddr, bounds: &Bounds) -> Option<Peer> {
+        let mut counts = lock(&self.0);
+        let left = bounds.connections.saturating_sub(counts.all);
+        let count = counts.of.get(&address).copied().unwrap_or_default();
+        if count >= bounds.of_peer.min(left) {
             return None;
         }
-        *count += 1;
-        drop(all);
+        counts.all += 1;
+        counts.of.insert(address, count + 1);
+        drop(counts);
         Some(Peer {
             peers: self.clone(),
             address,
@@ -73,11 +82,12 @@ impl Peers {
 
 impl Drop for Peer {
     fn drop(&mut self) {
-        let mut all = lock(&self.peers.0);
-        if let Some(count) = all.get_mut(&self.address) {
+        let mut counts = lock(&self.peers.0);
+        counts.all -= 1;
+        if let Some(count) = counts.of.get_mut(&self.address) {
             *count -= 1;
             if *count == 0 {
-                all.remove(&self.address);
+                counts.of.remove(&self.address);
             }
         }
     }
@@ -141,12 +151,12 @@ pub async fn run<S, B>(
             sleep(Duration::from_millis(100)).await;
             continue;
         };
-        let Some(of_peer) = peers.enter(peer.ip().to_canonical(), bounds.of_peer) else {
+        let Some(of_peer) = peers.enter(peer.ip().to_canonical(), &bounds) else {
             continue;
         };
         let (service, tls, stop) = (service(peer.ip().to_canonical()), tls.clone(), stop.clone());
         connections.spawn(async move {
-            let _place = (place, of_peer);
+            let _places = (of_peer, place);
             connection(stream, tls, service, bounds, stop).await;
         });
     }
@@ -171,7 +181,7 @@ async fn connection<B: Answers>(
     match tls {
         None => serve(stream, service, bounds, stop).await,
         Some(tls) => {
-            if let Ok(Ok(stream)) = timeout(HANDSHAKE, tls.accept(stream)).await {
+            if let Ok(Ok(stream)) = timeout(BEGINNING, tls.accept(stream)).await {
                 serve(stream, service, bounds, stop).await;
             }
         }
@@ -184,6 +194,17 @@ async fn serve<B: Answers>(
     bounds: Bounds,
     mut stop: watch::Receiver<bool>,
 ) {
+    let asked = Arc::new(Notify::new());
+    let first = asked.clone();
+    let service = service_fn(move |request| {
+        asked.notify_one();
+        service.call(request)
+    });
+    let silent = async {
+        if timeout(BEGINNING, first.notified()).await.is_ok() {
+            std::future::pending::<()>().await;
+        }
+    };
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(bounds.head)
@@ -194,6 +215,7 @@ async fn serve<B: Answers>(
     let age = bounds.age.mul_f64(0.75 + 0.5 * random::fraction());
     tokio::select! {
         _ = serving.as_mut() => return,
+        () = silent => return,
         () = sleep(age) => {}
         _ = stop.wait_for(|stop| *stop) => {}
     }
@@ -204,17 +226,71 @@ async fn serve<B: Answers>(
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+    use http_body_util::Full;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use tokio::time::Instant;
+
     use super::*;
 
+    const BOUNDS: Bounds = Bounds {
+        connections: 12,
+        of_peer: 6,
+        head: Duration::from_mins(1),
+        age: Duration::from_mins(10),
+    };
+
+    /// The connections that this address gets.
+    fn greedy(peers: &Arc<Peers>, last: u8) -> Vec<Peer> {
+        let address = IpAddr::from([10, 0, 0, last]);
+        std::iter::from_fn(|| peers.enter(address, &BOUNDS)).collect()
+    }
+
     #[test]
-    fn an_address_has_so_many_connections_and_others_have_theirs() {
+    fn an_address_has_so_many_connections_and_leaves_some_to_others() {
         let peers = Arc::<Peers>::default();
-        let (one, other) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
-        let held = [peers.enter(one, 2), peers.enter(one, 2)];
-        assert!(held.iter().all(Option::is_some));
-        assert!(peers.enter(one, 2).is_none());
-        assert!(peers.enter(other, 2).is_some());
+        let mut held = vec![greedy(&peers, 1)];
+        assert_eq!(held[0].len(), 6);
+        for (last, most) in [(2, 3), (3, 2), (4, 1)] {
+            held.push(greedy(&peers, last));
+            assert_eq!(held.last().map(Vec::len), Some(most), "{last}");
+        }
+        assert!(greedy(&peers, 1).is_empty());
         drop(held);
-        assert!(lock(&peers.0).is_empty());
+        let counts = lock(&peers.0);
+        assert!(counts.all == 0 && counts.of.is_empty());
+    }
+
+    /// How long a connection lasts on which this is sent, a byte each second after the first part.
+    async fn lasts(at_once: &str, slowly: &str) -> u64 {
+        let (near, far) = duplex(4096);
+        let (_stop, stopped) = watch::channel(false);
+        let answer = service_fn(|_| async { Ok(Response::new(Full::new(Bytes::new()))) });
+        let since = Instant::now();
+        let (mut reads, mut writes) = tokio::io::split(far);
+        let sending = async {
+            // The other end may be gone before all is said.
+            let _ = writes.write_all(at_once.as_bytes()).await;
+            for byte in slowly.bytes() {
+                sleep(Duration::from_secs(1)).await;
+                let _ = writes.write_u8(byte).await;
+            }
+        };
+        let mut answers = Vec::new();
+        let (_, _, read) = tokio::join!(
+            serve(near, answer, BOUNDS, stopped),
+            sending,
+            reads.read_to_end(&mut answers),
+        );
+        read.expect("an end");
+        since.elapsed().as_secs()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_asks_for_nothing_is_let_go_sooner_than_who_did() {
+        const ASKED: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+        assert_eq!(lasts("", "").await, 5);
+        assert_eq!(lasts("", "GET /").await, 5);
+        assert_eq!(lasts(ASKED, "").await, 60);
     }
 }

@@ -35,6 +35,12 @@ pub struct Visitor {
     session: Unverified,
 }
 
+impl Visitor {
+    pub fn tenant(&self) -> &TenantId {
+        self.session.tenant()
+    }
+}
+
 impl Agent {
     /// Who calls, as the API server says.
     pub(super) async fn caller(

@@ -111,6 +111,8 @@ pub struct Agent {
     reviews: Reviews,
     limits: Limiter,
     room: Room,
+    /// Apart: whoever has rights on a tenant does not wait for those who have none.
+    lobby: Room,
     metrics: Arc<Metrics>,
 }
 
@@ -125,7 +127,8 @@ impl Agent {
         Self {
             reviews: Reviews::new(ctx.client.clone(), ctx.clock.clone()),
             limits: Limiter::new(ctx.policy.clone(), ctx.clock.clone()),
-            room: Room::default(),
+            room: Room::for_data(),
+            lobby: Room::for_sessions(),
             metrics: ctx.metrics.clone(),
             ctx,
         }
@@ -192,7 +195,9 @@ impl Agent {
         };
         match operation {
             Operation::Session => {
-                let (bytes, room) = self.body(shown, caller.digest()).await?;
+                let namespace = caller.service_account().namespace.clone();
+                let of = (&self.lobby, namespace);
+                let (bytes, room) = self.body(shown, &caller, of).await?;
                 json(&self.session(caller, &bytes).await?, room)
             }
             Operation::Encrypt => {
@@ -221,14 +226,19 @@ impl Agent {
         caller: Arc<Caller>,
         rights: &[Right],
     ) -> Result<(Visitor, Bytes, Place), Error> {
-        let digest = caller.digest();
         let visitor = self.visitor(shown.headers, caller, rights).await?;
-        let (bytes, room) = self.body(shown, digest).await?;
+        let of = (&self.room, visitor.tenant().to_string());
+        let (bytes, room) = self.body(shown, &visitor.caller, of).await?;
         Ok((visitor, bytes, room))
     }
 
-    /// Reads the body, when there is room for it.
-    async fn body(&self, shown: Shown<'_>, caller: [u8; 32]) -> Result<(Bytes, Place), Error> {
+    /// Reads the body, when the caller and its group have room for it.
+    async fn body(
+        &self,
+        shown: Shown<'_>,
+        caller: &Caller,
+        (room, group): (&Room, String),
+    ) -> Result<(Bytes, Place), Error> {
         let Shown {
             operation,
             headers,
@@ -245,7 +255,7 @@ impl Agent {
         if size > most {
             return Err(too_large());
         }
-        let room = self.room.take(&caller, size).await;
+        let room = room.take(&caller.digest(), group, size).await;
         let room = room.ok_or_else(Error::busy)?;
         let arrived = timeout(ARRIVAL, Limited::new(body, most).collect()).await;
         let collected = arrived.map_err(|_| Error::late())?.map_err(|error| {
