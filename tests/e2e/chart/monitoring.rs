@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
+use tenant_kms::server::agent::error::Kind;
+
 use super::agent::rendered;
 
 const ON: &str = r#"dashboards={"enabled":true}"#;
@@ -91,5 +93,29 @@ async fn every_alert_asks_for_a_metric_that_there_is() -> Result<()> {
     ensure!(all.len() == 6, "{all:?}");
     let rest = names(&[RULES, r#"agent={"enabled":false}"#]).await?;
     ensure!(json!(rest) == json!(all[..3]), "{rest:?}");
+    Ok(())
+}
+
+/// The share is that of calls which could have worked: no flood of refused ones hides it.
+#[tokio::test]
+async fn failing_calls_are_compared_with_those_that_work() -> Result<()> {
+    let rule = rendered(&["monitoring"], &[RULES]).await?.remove(0);
+    let rules = rule["spec"]["groups"][0]["rules"].as_array().into_iter();
+    let mut rules = rules.flatten();
+    let failing = rules.find(|one| one["alert"] == "TenantKmsAgentFailing");
+    let query = failing.and_then(|one| one["expr"].as_str());
+    let query = query.context("no such alert")?;
+    let asked = query.split("outcome=~\"").skip(1);
+    let asked: Vec<Vec<&str>> = asked
+        .filter_map(|rest| Some(rest.split_once('"')?.0.split('|').collect()))
+        .collect();
+    let ours = Kind::ALL.into_iter().filter(|kind| kind.status() == 503);
+    let ours = ours
+        .map(Kind::name)
+        .filter(|name| !name.starts_with("tenant_"));
+    let failed: BTreeSet<&str> = ours.collect();
+    let sets: Vec<BTreeSet<&str>> = asked.into_iter().map(BTreeSet::from_iter).collect();
+    let all = failed.iter().copied().chain(["ok"]).collect();
+    ensure!(sets == [failed.clone(), all], "{query}");
     Ok(())
 }
