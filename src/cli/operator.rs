@@ -69,7 +69,7 @@ pub struct Args {
         long,
         value_name = "ADDR",
         env = "TENANT_KMS_METRICS_LISTEN",
-        default_value = "0.0.0.0:8080"
+        default_value = "[::]:8080"
     )]
     metrics_listen: SocketAddr,
     #[arg(

@@ -9,7 +9,6 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
 use hyper_util::service::TowerToHyperService;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tracing::info;
 
@@ -43,7 +42,7 @@ pub async fn run(
     agent: Option<Readiness>,
     stop: watch::Receiver<bool>,
 ) -> std::io::Result<()> {
-    let listener = TcpListener::bind(address).await?;
+    let listener = listen::bind(address).await?;
     let address = listener.local_addr()?.to_string();
     info!(address, "metrics listening");
     let routes = Router::new()

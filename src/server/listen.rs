@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::error::Error;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -119,6 +119,15 @@ pub trait Answers:
 impl<B> Answers for B where
     B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static
 {
+}
+
+/// `[::]` is every address of both families; on a node without IPv6, of the other.
+pub async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let mut addresses = vec![address];
+    if address.ip() == Ipv6Addr::UNSPECIFIED {
+        addresses.push((Ipv4Addr::UNSPECIFIED, address.port()).into());
+    }
+    TcpListener::bind(&*addresses).await
 }
 
 /// Serves until `stop` says so, each connection by what `service` gives for its address; what is under way
@@ -259,6 +268,21 @@ mod tests {
         drop(held);
         let counts = lock(&peers.0);
         assert!(counts.all == 0 && counts.of.is_empty());
+    }
+
+    #[tokio::test]
+    async fn every_address_is_of_both_families() {
+        let all = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
+        let listener = bind(all).await.expect("bound");
+        let port = listener.local_addr().expect("bound").port();
+        let mut families: Vec<IpAddr> = vec![Ipv4Addr::LOCALHOST.into()];
+        if TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).await.is_ok() {
+            families.push(Ipv6Addr::LOCALHOST.into());
+        }
+        for address in families {
+            let reached = TcpStream::connect((address, port)).await;
+            assert!(reached.is_ok(), "{address}");
+        }
     }
 
     /// How long a connection lasts on which this is sent, a byte each second after the first part.

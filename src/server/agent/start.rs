@@ -56,7 +56,7 @@ pub async fn start(
         clock: ctx.clock.clone(),
     };
     let certificates = tls::start(options, around).await?;
-    let listener = TcpListener::bind(address).await?;
+    let listener = listen::bind(address).await?;
     let address = listener.local_addr()?.to_string();
     info!(address, "agent API listening");
     Ok(Listening {

@@ -47,7 +47,7 @@ fn container(deployment: &Value) -> &Value {
 fn listens(container: &Value) -> bool {
     let args = container["args"].as_array().into_iter().flatten();
     args.filter_map(Value::as_str)
-        .any(|arg| arg == "--listen=0.0.0.0:8443")
+        .any(|arg| arg == "--listen=[::]:8443")
 }
 
 #[tokio::test]
