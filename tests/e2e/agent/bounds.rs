@@ -1,16 +1,20 @@
-//! What one peer may take of a replica: a request's head and a number of connections.
+//! What one peer, or one tenant, may take of a replica: a request's head, connections, room for bodies.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
+use futures::future::try_join_all;
+use harness::Workload;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_rustls::client::TlsStream;
 
-use super::Scene;
 use super::wire::{LOOPBACK, connect, dial};
+use super::{QUICK, Scene};
 use crate::seen::eventually;
+use crate::support::manifest;
 
 /// As docs/use-from-your-workload.md has them.
 const HEAD: usize = 32 * 1024;
@@ -72,5 +76,50 @@ async fn one_address_takes_so_many_connections_and_not_the_others() -> Result<()
     // And this one again, as soon as it holds fewer.
     let again = async || Ok(connect(scene, crowd).await.is_ok());
     eventually("room for this address", SOON, again).await?;
+    Ok(())
+}
+
+/// A body of a mebibyte that is announced and does not come.
+async fn announce(scene: &Scene, app: &Workload, session: &str) -> Result<TlsStream<TcpStream>> {
+    let mut stream = connect(scene, LOOPBACK).await?;
+    let head = format!(
+        "POST /agent/v1/encrypt HTTP/1.1\r\nHost: agent\r\nAuthorization: Bearer {}\r\n\
+         X-Session-Token: {session}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        app.token,
+        1024 * 1024 - 1
+    );
+    stream.write_all(head.as_bytes()).await?;
+    stream.flush().await?;
+    Ok(stream)
+}
+
+#[tokio::test]
+async fn all_callers_of_a_tenant_leave_room_for_another_tenant() -> Result<()> {
+    let scene = &Scene::new("crowd").await?;
+    let env = &scene.world.env;
+    env.apply(&manifest("beta", QUICK)).await?.success()?;
+    env.wait_condition("beta", "Active", "True", Some("Verified"), SOON)
+        .await?;
+    let other = env.workload("other", "beta", &["session"]).await?;
+    let theirs = other.begin(&scene.agent).await?;
+    // As many as would take all, were each bounded by itself.
+    let mut crowd = Vec::new();
+    for number in 0..6 {
+        let account = format!("crowd-{number}");
+        let app = env.workload(&account, "acme", &["session"]).await?;
+        let session = app.begin(&scene.agent).await?;
+        crowd.push((app, session));
+    }
+    let bodies = (0..3).flat_map(|_| &crowd);
+    let held = try_join_all(bodies.map(|(app, session)| announce(scene, app, session))).await?;
+    let large = "x".repeat(512 * 1024);
+    let (app, session) = &crowd[0];
+    let (crowded, served) = tokio::try_join!(
+        app.encrypt(&scene.agent, session, &large),
+        other.encrypt(&scene.agent, &theirs, &large),
+    )?;
+    ensure!(crowded.error() == "busy", "{crowded:?}");
+    ensure!(served.is_ok(), "{served:?}");
+    drop(held);
     Ok(())
 }
