@@ -38,15 +38,8 @@ struct Row {
     meaning: String,
 }
 
-/// Writes the README when it differs, and says whether it did.
 pub fn write() -> Result<()> {
-    let text = readme()?;
-    let path = build::root().join(README);
-    let unchanged = fs::read_to_string(&path).is_ok_and(|before| before == text);
-    fs::write(&path, text).with_context(|| format!("write {README}"))?;
-    let word = if unchanged { "unchanged" } else { "written" };
-    println!("{word}: {README}");
-    Ok(())
+    build::write(README, &readme()?)
 }
 
 fn readme() -> Result<String> {
@@ -127,6 +120,15 @@ mod tests {
             row("f.g", "[]", ""),
         ];
         assert_eq!(rows(yaml), expected);
+    }
+
+    #[test]
+    fn every_value_has_a_meaning() -> Result<()> {
+        let values = fs::read_to_string(build::root().join(VALUES))?;
+        for row in rows(&values) {
+            assert!(!row.meaning.is_empty(), "{} has no comment", row.path);
+        }
+        Ok(())
     }
 
     #[test]
