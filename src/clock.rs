@@ -96,6 +96,11 @@ pub mod tests {
         pub fn set_forward(&self, by: Duration) {
             self.0.lock().expect("lock").1 += by;
         }
+
+        /// Sets the wall clock back, by no more than has passed, and leaves the other.
+        pub fn set_back(&self, by: Duration) {
+            self.0.lock().expect("lock").1 -= by;
+        }
     }
 
     impl Clock for Hand {

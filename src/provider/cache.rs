@@ -95,6 +95,7 @@ mod tests {
     use zeroize::Zeroizing;
 
     use super::*;
+    use crate::clock::tests::Hand;
     use crate::provider::{Failure, Wrapped};
 
     struct Nothing;
@@ -118,25 +119,6 @@ mod tests {
         }
     }
 
-    #[derive(Default)]
-    struct Hands(Mutex<(u64, u64)>);
-
-    impl Hands {
-        fn set(&self, boot: u64, wall: u64) {
-            *self.0.lock().expect("lock") = (boot, wall);
-        }
-    }
-
-    impl Clock for Hands {
-        fn now(&self) -> Moment {
-            let (boot, wall) = *self.0.lock().expect("lock");
-            Moment {
-                boot: Duration::from_secs(boot),
-                wall: Duration::from_secs(1_000 + wall),
-            }
-        }
-    }
-
     fn made(spec: u32) -> Made<u32> {
         Made { spec, secret: None }
     }
@@ -145,28 +127,29 @@ mod tests {
 
     #[test]
     fn a_client_ends_with_its_life_on_either_clock() {
-        let (hands, acme) = (Arc::new(Hands::default()), TenantId::new("a", "b"));
-        for (boot, wall, held) in [
-            (59, 59, true),
-            (60, 60, false),
-            (10, 30, false),
-            (30, 10, false),
+        let acme = TenantId::new("a", "b");
+        let set = Duration::from_secs(20);
+        for (passed, moved, held) in [
+            (59, None, true),
+            (60, None, false),
+            (10, Some(Hand::set_forward as fn(&Hand, Duration)), false),
+            (30, Some(Hand::set_back), false),
         ] {
-            hands.set(0, 0);
-            let cache = Cache::new(hands.clone());
+            let hand = Arc::new(Hand::default());
+            let cache = Cache::new(hand.clone());
             cache.put(&acme, made(1), cache.now(), Arc::new(Nothing));
-            hands.set(boot, wall);
-            assert_eq!(
-                cache.get(&acme, &made(1), LIFE).is_some(),
-                held,
-                "{boot} {wall}"
-            );
+            hand.forward(Duration::from_secs(passed));
+            if let Some(moved) = moved {
+                moved(&hand, set);
+            }
+            let found = cache.get(&acme, &made(1), LIFE);
+            assert_eq!(found.is_some(), held, "{passed} {moved:?}");
         }
     }
 
     #[test]
     fn no_tenant_gets_anothers_client_and_two_specs_fit() {
-        let cache = Cache::new(Arc::new(Hands::default()));
+        let cache = Cache::new(Arc::new(Hand::default()));
         let (acme, other) = (TenantId::new("a", "b"), TenantId::new("a", "c"));
         for spec in 1..=3 {
             cache.put(&acme, made(spec), cache.now(), Arc::new(Nothing));
@@ -183,11 +166,13 @@ mod tests {
 
     #[test]
     fn the_number_of_tenants_is_bounded_and_the_oldest_goes_first() {
-        let hands = Arc::new(Hands::default());
-        let cache = Cache::new(hands.clone());
+        let hand = Arc::new(Hand::default());
+        let cache = Cache::new(hand.clone());
         let tenant = |i: usize| TenantId::new("a", i.to_string());
         for i in 0..=TENANTS {
-            hands.set(u64::from(i > 0), u64::from(i > 0));
+            if i == 1 {
+                hand.forward(Duration::from_secs(1));
+            }
             cache.put(&tenant(i), made(1), cache.now(), Arc::new(Nothing));
         }
         assert_eq!(cache.lock().len(), TENANTS);
