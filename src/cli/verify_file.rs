@@ -1,7 +1,7 @@
 //! `tenant-kms verify -f FILE`: the probe without a cluster, with the operator's own code, policy
 //! and credentials. It prints what the operator would conclude, and stores nothing.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -83,7 +83,8 @@ const VERIFYING: &str = "verify";
 pub async fn run(args: Args) -> ExitCode {
     match report(&args).await {
         Ok(report) => {
-            if args.config.is_none() && report.reason == Reason::NotAllowed.name() {
+            let without = args.config.is_none() && !Path::new(policy::DEFAULT_PATH).exists();
+            if without && report.reason == Reason::NotAllowed.name() {
                 eprintln!(
                     "Without --config nothing is allowed (default deny): give the operator's \
                      configuration file."
