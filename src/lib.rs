@@ -7,6 +7,7 @@ pub mod client;
 pub mod clock;
 pub mod controller;
 pub mod credentials;
+mod lock;
 pub mod memory;
 pub mod policy;
 pub mod provider;

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -16,6 +16,7 @@ use super::error::{Backoff, Category, Error, Kind};
 use super::transport::Transport;
 use super::wire::{self, SessionAnswer, SessionRequest};
 use crate::clock::{Clock, Moment};
+use crate::lock::lock;
 use crate::random;
 
 /// Twice the tenants of one operator would be many for one workload; beyond it, who ends first goes.
@@ -71,7 +72,7 @@ pub(super) struct Slot {
 
 impl Slot {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     pub fn live(&self) -> Option<Arc<Session>> {
@@ -216,7 +217,7 @@ impl Sessions {
     }
 
     pub fn of(&self, tenant: &str) -> Arc<Slot> {
-        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slots = lock(&self.slots);
         if let Some(slot) = slots.get(tenant) {
             return slot.clone();
         }

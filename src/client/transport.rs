@@ -4,7 +4,7 @@
 use std::fmt;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 
 use super::Options;
 use super::error::{Error, Kind};
+use crate::lock::lock;
 
 const SESSION: HeaderName = HeaderName::from_static("x-session-token");
 const CONNECT: Duration = Duration::from_secs(3);
@@ -135,7 +136,7 @@ impl Transport {
     /// The client that trusts `pem`. A bundle that is none changes nothing: who was trusted stays
     /// trusted, and it is told.
     fn trusting(&self, pem: Vec<u8>) -> Result<reqwest::Client, Error> {
-        let mut trust = self.trust.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut trust = lock(&self.trust);
         if let Some(trust) = trust.as_ref().filter(|trust| trust.pem == pem) {
             return Ok(trust.client.clone());
         }

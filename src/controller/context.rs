@@ -1,7 +1,7 @@
 //! What every reconciliation shares: clients, the tenants' memory, limits. No decisions here.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kube::Client;
@@ -19,6 +19,7 @@ use super::tenant::Tenant;
 use super::wakes::Wakes;
 use super::writes::Gate;
 use crate::clock::{Clock, Moment};
+pub use crate::lock::lock;
 use crate::policy::Policy;
 use crate::provider::{Connect, Failure, TenantId};
 use crate::record::claims::{Claims, Taken};
@@ -93,11 +94,6 @@ impl std::fmt::Debug for Context {
             .field("installation", &self.installation)
             .finish_non_exhaustive()
     }
-}
-
-/// The guard of a lock whose data stays right when a task panics in between.
-pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Context {

@@ -11,10 +11,11 @@ use serde_json::json;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
-use super::context::{Context, lock};
+use super::context::Context;
 use super::outcome::ReconcileError;
 use super::writes::merge_patch;
 use crate::api::{DeletionPolicy, Phase, Reason, TenantKms, TenantKmsStatus};
+use crate::lock::lock;
 use crate::provider::TenantId;
 use crate::record::keyring::{KeyId, Keyring};
 use crate::record::store::StoreError;

@@ -10,11 +10,12 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 use tracing::warn;
 
-use super::context::{Context, lock};
+use super::context::Context;
 use super::installation::{self, Claimed};
 use super::lease::describe;
 use super::outcome::{Outcome, ReconcileError};
 use crate::api::{Reason, TenantKms};
+use crate::lock::lock;
 use crate::provider::TenantId;
 
 const DEADLINE: Duration = Duration::from_secs(4);

@@ -3,6 +3,7 @@
 
 pub mod attempt;
 pub mod candidate;
+mod client;
 pub mod context;
 mod erasure;
 pub mod events;
@@ -36,4 +37,5 @@ use crate::api::TenantKms;
 /// An object as it is watched: one that cannot be read is a status, not a crash.
 pub type Guarded = DeserializeGuard<TenantKms>;
 
-pub use watch::{ClientError, Syncing, client, run};
+pub use client::{ClientError, client};
+pub use watch::{Syncing, run};

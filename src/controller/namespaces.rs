@@ -11,7 +11,7 @@ use kube::{Api, Client, ResourceExt};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::context::lock;
+use crate::lock::lock;
 
 const DEADLINE: Duration = Duration::from_secs(4);
 /// How far the API server's clock may be from ours.

@@ -4,12 +4,13 @@
 use kube::ResourceExt;
 use tracing::{info, warn};
 
-use super::context::{Context, Entry, lock};
+use super::context::{Context, Entry};
 use super::outcome::ReconcileError;
 use super::tenant::Stored;
 use super::{reconcile, work};
 use crate::api::TenantKms;
 use crate::clock::Moment;
+use crate::lock::lock;
 use crate::provider::TenantId;
 use crate::record::Record;
 use crate::record::keyring::wrapping::Opened;

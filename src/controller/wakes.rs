@@ -8,7 +8,7 @@ use futures::channel::mpsc;
 use kube::runtime::reflector::ObjectRef;
 
 use super::Guarded;
-use super::context::lock;
+use crate::lock::lock;
 use crate::provider::TenantId;
 
 /// How many tenants may wait to be looked at.

@@ -7,18 +7,19 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::{Stream, StreamExt, TryStreamExt, stream};
+use kube::ResourceExt;
 use kube::api::Api;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::controller::{Action, Config, Controller};
 use kube::runtime::reflector::{self, Store};
 use kube::runtime::watcher::{self, Event, watcher};
-use kube::{Client, ResourceExt};
 use tokio::sync::watch as signal;
 use tracing::warn;
 
-use super::context::{Context, lock};
+use super::context::Context;
 use super::outcome::ReconcileError;
 use super::{Guarded, reconcile, sighting};
+use crate::lock::lock;
 use crate::provider::TenantId;
 
 /// How many tenants are looked at at once; attempts on clouds are counted apart.
@@ -26,8 +27,6 @@ const CONCURRENCY: u16 = 256;
 /// A watch ends after so long and goes on from the version that it has seen, which costs little. One that
 /// is silent for 5 s more (kube's margin) has lost its connection: a suspension is heard no later.
 const WATCH_SECONDS: u32 = 10;
-/// A connection to the API server that waits for longer is given up; a watch is never silent for so long.
-const SILENCE: Duration = Duration::from_secs(20);
 
 /// How many watches have not listed everything yet.
 #[derive(Debug)]
@@ -161,53 +160,4 @@ fn changes(ctx: &Arc<Context>) -> impl Stream<Item = ()> + Send + 'static {
         held.changed().await.ok().map(|()| ((), held))
     });
     stream::select(policy, held)
-}
-
-/// A client for the API server that follows no proxy of the environment.
-pub async fn client() -> Result<Client, ClientError> {
-    let mut config = kube::Config::infer()
-        .await
-        .map_err(|error| ClientError::Config(Box::new(error)))?;
-    // kube takes HTTPS_PROXY from the environment; clouds may need it, the API server never does
-    // unless the kubeconfig names one.
-    config.proxy_url = named_proxy()?;
-    config.connect_timeout = Some(Duration::from_secs(5));
-    // The first answer to a watch has no other deadline.
-    config.read_timeout = Some(SILENCE);
-    config.reset_reader_on_write = true;
-    Client::try_from(config).map_err(|error| ClientError::Client(Box::new(error)))
-}
-
-/// The proxy that the kubeconfig names for its current cluster.
-fn named_proxy() -> Result<Option<http::Uri>, ClientError> {
-    let Ok(kubeconfig) = kube::config::Kubeconfig::read() else {
-        return Ok(None); // in the cluster
-    };
-    let context = kubeconfig.current_context.as_deref();
-    let named = kubeconfig
-        .contexts
-        .iter()
-        .find(|one| Some(one.name.as_str()) == context)
-        .and_then(|one| one.context.as_ref())
-        .and_then(|context| {
-            kubeconfig
-                .clusters
-                .iter()
-                .find(|one| one.name == context.cluster)
-        })
-        .and_then(|one| one.cluster.as_ref())
-        .and_then(|cluster| cluster.proxy_url.as_deref());
-    named
-        .map(|url| url.parse().map_err(|_| ClientError::Proxy))
-        .transpose()
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum ClientError {
-    #[error("no way to the API server: {0}")]
-    Config(#[source] Box<kube::config::InferConfigError>),
-    #[error("the client for the API server could not be built: {0}")]
-    Client(#[source] Box<kube::Error>),
-    #[error("the proxy-url of the kubeconfig is not a URL")]
-    Proxy,
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::context::lock;
 use crate::clock::Moment;
+use crate::lock::lock;
 use crate::provider::TenantId;
 
 const STEP: Duration = Duration::from_millis(20);

@@ -2,7 +2,7 @@
 //! at a time, and nobody waits for that who may use the one that is held.
 
 use std::future::Future;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -10,6 +10,7 @@ use tokio::time::{sleep, timeout};
 
 use super::Failure;
 use crate::clock::{Clock, Moment};
+use crate::lock::lock;
 use crate::random::fraction;
 
 /// For one, whatever it takes to fetch it: a part of what a tenant's own token or session may take.
@@ -143,7 +144,7 @@ impl<T: Clone + Send + Sync + 'static> Shared<T> {
     }
 
     fn lock(&self) -> MutexGuard<'_, State<T>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

@@ -22,7 +22,7 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use super::patient::Patient;
-use crate::controller::context::lock;
+use crate::lock::lock;
 use crate::random;
 
 /// Of a request's head, and of what is read at a time.

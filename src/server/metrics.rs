@@ -16,8 +16,8 @@ use prometheus::{
 };
 
 use crate::api::{Phase, ProviderKind, Reason, TenantKmsStatus};
-use crate::controller::context::lock;
 use crate::controller::outcome::Outcome;
+use crate::lock::lock;
 use crate::provider::TenantId;
 use crate::seal::{Seal, Transition};
 use crate::server::agent::Operation;

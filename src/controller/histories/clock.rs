@@ -2,10 +2,11 @@
 //! each time it is played.
 
 use std::cell::Cell;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use crate::clock::{Clock, Moment};
+use crate::lock::lock;
 
 #[derive(Debug)]
 pub struct Hands(Mutex<Moment>);
@@ -19,13 +20,13 @@ impl Hands {
     }
 
     pub fn pass(&self, span: Duration) {
-        let mut now = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut now = lock(&self.0);
         *now = now.after(span);
     }
 
     /// The wall clock is set.
     pub fn set(&self, seconds: i64) {
-        let mut now = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut now = lock(&self.0);
         let by = Duration::from_secs(seconds.unsigned_abs());
         if seconds < 0 {
             now.wall -= by;
@@ -37,7 +38,7 @@ impl Hands {
 
 impl Clock for Hands {
     fn now(&self) -> Moment {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *lock(&self.0)
     }
 }
 

@@ -2,7 +2,7 @@
 //! can refuse, hang, fail, turn to another version, and lie; they remember what they said yes to.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use tokio::sync::Notify;
@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 use super::clock::Hands;
 use crate::api::{Reason, SecretRef, TenantKmsSpec};
 use crate::clock::{Clock, Moment};
+use crate::lock::lock;
 use crate::provider::{Anchor, Connect, Failure, Kms, TenantId, Wrapped};
 
 /// The keys that exist. The last belongs to another namespace.
@@ -111,7 +112,7 @@ impl Cloud {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     pub fn set_mood(&self, key: usize, mood: Mood) {

@@ -9,7 +9,7 @@ use super::ledger::{all_ids, live_ids};
 use super::process::{Process, tenant};
 use super::world::World;
 use crate::api::{ProviderKind, TenantKmsSpec};
-use crate::controller::context::lock;
+use crate::lock::lock;
 use crate::provider::{Anchor, Connect};
 use crate::record::Record;
 use crate::record::keyring::{Key, Keyring, wrapping};

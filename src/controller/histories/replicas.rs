@@ -15,9 +15,9 @@ use super::process::{INSTALLATION, NAMESPACE, Process, tenant};
 use super::store::{Fault, Store};
 use crate::api::{ProviderKind, Reason, TenantKms, TenantKmsSpec, VerifySpec};
 use crate::clock::{Clock, Moment};
-use crate::controller::context::lock;
 use crate::controller::tenant::Reported;
 use crate::controller::{report, serving, sighting, watch};
+use crate::lock::lock;
 use crate::record::keyring::KeyId;
 use crate::session::Refused;
 

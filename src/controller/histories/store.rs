@@ -1,13 +1,14 @@
 //! The one place that survives: a record as bytes, under a version. Writes can fail before or after
 //! they are applied, and the process can end at each; every applied write is judged by the ledger.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use tokio::sync::Notify;
 
 use super::cloud::{Cloud, FOREIGN};
 use super::ledger::Ledger;
+use crate::lock::lock;
 use crate::provider::TenantId;
 use crate::record::Record;
 use crate::record::claims::{self, Listed};
@@ -59,11 +60,11 @@ impl Store {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     pub fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.ledger)
     }
 
     pub fn set_fault(&self, fault: Option<(u32, Fault)>) {

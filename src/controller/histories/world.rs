@@ -16,7 +16,7 @@ use super::process::{INSTALLATION, NAMESPACE, Namespace, Process};
 use super::store::Store;
 use crate::api::{ProviderKind, TenantKms, TenantKmsSpec, VerifySpec};
 use crate::clock::{Clock, Moment};
-use crate::controller::context::lock;
+use crate::lock::lock;
 use crate::record::Record;
 
 pub struct World {

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use aws_credential_types::Credentials;
@@ -19,6 +19,7 @@ use super::transport::Transport;
 use crate::api::Reason;
 use crate::clock::Moment;
 use crate::credentials::Cluster;
+use crate::lock::lock;
 use crate::policy::AllowedVariable;
 use crate::provider::cloud::{Ask, Cloud};
 use crate::provider::http::NoClient;
@@ -203,6 +204,6 @@ impl Source {
     }
 
     fn tried(&self) -> std::sync::MutexGuard<'_, HashMap<TenantId, (String, String)>> {
-        self.tried.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.tried)
     }
 }

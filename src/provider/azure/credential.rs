@@ -2,7 +2,7 @@
 //! endpoint has, whatever a vault's challenge says, and answers within a deadline.
 
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -15,6 +15,7 @@ use super::subject::Subject;
 use super::token::object_id;
 use super::transport::Transport;
 use crate::api::Reason;
+use crate::lock::lock;
 use crate::provider::Failure;
 
 /// For one token, whatever it takes to get it.
@@ -48,10 +49,7 @@ impl Credential {
     }
 
     pub fn seen(&self) -> Option<String> {
-        self.seen
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        lock(&self.seen).clone()
     }
 
     async fn token(&self, scopes: &[&str]) -> Result<AccessToken, Failure> {
@@ -73,7 +71,7 @@ impl Credential {
         let token = tokio::time::timeout(DEADLINE, token)
             .await
             .map_err(|_| classify::silent(self.source.service(), &self.subject))??;
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = object_id(token.token.secret());
+        *lock(&self.seen) = object_id(token.token.secret());
         Ok(token)
     }
 }

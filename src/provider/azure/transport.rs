@@ -2,7 +2,7 @@
 //! connections dropped soon. The metadata service has a client of its own that knows no proxy.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use azure_core::error::{Error, ErrorKind};
@@ -10,6 +10,7 @@ use azure_core::http::headers::{HeaderName, HeaderValue, Headers};
 use azure_core::http::{AsyncRawResponse, HttpClient, Method, Request, request::Body};
 
 use crate::credentials::IMDS_HOST_VARIABLE;
+use crate::lock::lock;
 use crate::provider::answer::{Answer, Trouble};
 use crate::provider::http::{NoClient, bounded, receive};
 
@@ -101,11 +102,11 @@ pub(super) struct Heard(Mutex<Option<Result<Answer, Trouble>>>);
 
 impl Heard {
     fn put(&self, what: Result<Answer, Trouble>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(what);
+        *lock(&self.0) = Some(what);
     }
 
     pub(super) fn take(&self) -> Option<Result<Answer, Trouble>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        lock(&self.0).take()
     }
 }
 

@@ -4,12 +4,13 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::watch;
 
 use crate::clock::{Clock, Moment};
+use crate::lock::lock;
 use crate::policy::{Limits, Policy};
 use crate::provider::TenantId;
 use crate::session::Caller;
@@ -101,10 +102,7 @@ impl Limiter {
     pub fn take(&self, tenant: &TenantId, caller: &Caller, call: Call) -> Result<(), Exceeded> {
         let limits = self.policy.borrow().limits();
         let now = self.clock.now();
-        let mut shard = self
-            .shard(tenant)
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut shard = lock(self.shard(tenant));
         shard.take(tenant, caller.digest(), call.tokens(), limits, now)
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use crate::controller::context::lock;
+use crate::lock::lock;
 
 /// For data, in KiB: each body is in memory a few times over.
 const DATA: usize = 16 * 1024;

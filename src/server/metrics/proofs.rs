@@ -6,7 +6,7 @@ use std::fmt::Write;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use crate::controller::context::lock;
+use crate::lock::lock;
 use crate::provider::TenantId;
 
 const NAME: &str = "tenantkms_last_proof_timestamp_seconds";
