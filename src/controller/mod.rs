@@ -9,7 +9,7 @@ mod erasure;
 pub mod events;
 pub mod guests;
 #[cfg(test)]
-mod histories;
+pub(crate) mod histories;
 pub mod installation;
 pub mod lease;
 mod malformed;

@@ -1,13 +1,13 @@
 //! Random histories of one tenant against the product's own loop: only the cloud, the cluster, the
 //! clocks and chance are models. A failing history is printed with its seed, as short as it gets.
 
-mod clock;
-mod cloud;
+pub mod clock;
+pub mod cloud;
 mod event;
 mod ledger;
 mod play;
-mod process;
-mod replicas;
+pub mod process;
+pub mod replicas;
 mod store;
 mod world;
 

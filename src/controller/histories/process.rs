@@ -34,7 +34,7 @@ use crate::provider::TenantId;
 use crate::record::Record;
 use crate::seal::State as Seal;
 use crate::server::metrics::Metrics;
-use crate::session::Held;
+use crate::session::{Held, Hold};
 
 pub const NAMESPACE: &str = "tenants";
 pub const INSTALLATION: &str = "main";
@@ -172,12 +172,33 @@ impl Process {
         }
     }
 
+    /// It sees that another replica is the holder, and has not acted on it yet.
+    pub fn loses(&self) {
+        self.ownership.send_replace(Ownership::Follower);
+    }
+
+    /// Whether it makes proofs like that of these keys: a holder's until another one is seen, a guest's
+    /// while it does not hold the shard.
+    pub fn proves(&self, hold: &Hold) -> bool {
+        match hold.seen {
+            None => matches!(*self.ownership.borrow(), Ownership::Holder { .. }),
+            Some(_) => !*self.shard.borrow(),
+        }
+    }
+
     /// It sees that another replica is the holder.
     pub fn follow(&mut self) {
-        self.ownership.send_replace(Ownership::Follower);
+        self.loses();
         self.shard.send_replace(false);
         self.ctx.forget_all();
         self.marks = Marks::default();
+    }
+
+    /// It acts on what it sees, if it has not yet.
+    pub fn notice(&mut self) {
+        if *self.ownership.borrow() == Ownership::Follower && *self.shard.borrow() {
+            self.follow();
+        }
     }
 
     /// It has the shard, and begins to verify.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use kube::ResourceExt;
 use kube::core::DeserializeGuard;
 
+use self::event::Event;
 use super::clock::{Dice, Hands, runtime, seed_jitter};
 use super::cloud::{Cloud, KEYS, Mood};
 use super::process::{INSTALLATION, NAMESPACE, Process, tenant};
@@ -21,6 +22,8 @@ use crate::lock::lock;
 use crate::record::keyring::KeyId;
 use crate::session::Refused;
 
+mod check;
+mod event;
 mod former;
 
 const HISTORIES: u64 = 1_500;
@@ -30,70 +33,37 @@ const PROOF_TTL: Duration = Duration::from_mins(1);
 const LATE: Duration = Duration::from_secs(5);
 const SECOND: Duration = Duration::from_secs(1);
 
-#[derive(Clone, Copy, Debug)]
-enum Event {
-    Passes(u64),
-    /// Only the clocks go on: the machine slept.
-    Sleeps(u64),
-    Sets(i64),
-    Feels(Mood),
-    Turns,
-    /// The status and the record are not written.
-    Unwritable(bool),
-    Unreadable(bool),
-    /// A replica sees what it has not seen yet, each or only what is there now.
-    Sees(usize, bool),
-    Suspends(bool),
-    Created,
-    TakesOver,
-    /// A caller at a replica.
-    Asks(usize),
-    /// One who needs the former master key.
-    Opens(usize),
-}
-
-impl Event {
-    fn drawn(dice: &mut Dice) -> Self {
-        let replica = dice.pick(&[0, 1]);
-        match dice.below(22) {
-            0..4 => Self::Passes(1 + dice.below(20)),
-            4 => Self::Sleeps(6 + dice.below(45)),
-            5 => Self::Sets(dice.pick(&[-400, -7, 7, 400])),
-            6..9 => Self::Feels(dice.pick(&[Mood::Denies, Mood::Works, Mood::Hangs, Mood::Fails])),
-            9 => Self::Turns,
-            10 => Self::Unwritable(dice.below(2) == 0),
-            11 => Self::Unreadable(dice.below(3) == 0),
-            12..15 => Self::Sees(replica, dice.below(2) == 0),
-            15 => Self::Suspends(dice.below(3) == 0),
-            16 if dice.below(3) == 0 => Self::Created,
-            16 | 17 => Self::TakesOver,
-            18..20 => Self::Opens(replica),
-            _ => Self::Asks(replica),
-        }
-    }
+/// What is on record when a state of the object is written.
+#[derive(Clone, Copy, Debug, Default)]
+struct Written {
+    epoch: u64,
+    /// Which of [`Town::actives`].
+    active: usize,
 }
 
 /// What a replica has been shown, and what must not be forgotten of it.
 #[derive(Clone, Copy, Debug, Default)]
 struct Shown {
     versions: usize,
-    /// The seal epoch on record when the newest of them was written.
-    epoch: u64,
+    /// Of the newest of them.
+    written: Written,
     /// Whether it was forbidden then, and since when at the latest.
     vetoed: bool,
     veto: Option<Moment>,
 }
 
-struct Town {
-    clock: Arc<Hands>,
-    cloud: Arc<Cloud>,
+pub struct Town {
+    pub clock: Arc<Hands>,
+    pub cloud: Arc<Cloud>,
     store: Arc<Store>,
     /// The holder is where `holder` says.
-    processes: [Process; 2],
+    pub processes: [Process; 2],
     holder: usize,
     shown: [Shown; 2],
-    /// Every state of the object, with the epoch on record then.
-    objects: Vec<(TenantKms, u64)>,
+    /// Every state of the object, with what was on record then.
+    objects: Vec<(TenantKms, Written)>,
+    /// The master keys in the order in which they became active.
+    actives: Vec<String>,
     writable: bool,
     names: u64,
     /// Since when the customer says no.
@@ -106,7 +76,7 @@ struct Town {
 }
 
 impl Town {
-    async fn new(seed: u64) -> Self {
+    pub async fn new(seed: u64) -> Self {
         seed_jitter(seed);
         let clock = Arc::new(Hands::new());
         let cloud = Cloud::new(clock.clone(), true);
@@ -122,6 +92,7 @@ impl Town {
             holder: 0,
             shown: [Shown::default(); 2],
             objects: Vec::new(),
+            actives: Vec::new(),
             writable: true,
             names: 0,
             denied: None,
@@ -150,14 +121,7 @@ impl Town {
     async fn rotate(&mut self) {
         let before = self.active();
         self.clock.pass(Duration::from_secs(3_700));
-        let mut object = self.object();
-        let at = self.clock.now().boot;
-        let rotate = "tenantkms.dev/rotate-requested-at".to_owned();
-        object
-            .annotations_mut()
-            .insert(rotate, at.as_secs().to_string());
-        self.put(object);
-        self.processes[self.holder].next = at;
+        self.ask("rotate");
         self.pass(5).await;
         assert_ne!(self.active(), before, "not rotated");
     }
@@ -167,8 +131,16 @@ impl Town {
     }
 
     fn put(&mut self, object: TenantKms) {
-        let epoch = self.store.record().map_or(0, |record| record.seal_epoch);
-        self.objects.push((object, epoch));
+        let record = self.store.record();
+        let active = record.as_ref().and_then(|record| {
+            let keyring = record.keyring.as_ref()?;
+            Some(keyring.active()?.id.to_string())
+        });
+        let written = Written {
+            epoch: record.map_or(0, |record| record.seal_epoch),
+            active: active.map_or(0, |id| self.order(&id)),
+        };
+        self.objects.push((object, written));
     }
 
     fn create(&mut self) {
@@ -189,7 +161,7 @@ impl Town {
     }
 
     /// The watch of a replica brings what is new, or only what is there now.
-    fn see(&mut self, replica: usize, relisted: bool) {
+    pub fn see(&mut self, replica: usize, relisted: bool) {
         let ctx = &self.processes[replica].ctx;
         let shown = &mut self.shown[replica];
         let from = if relisted {
@@ -197,7 +169,7 @@ impl Town {
         } else {
             shown.versions
         };
-        for (object, epoch) in &self.objects[from..] {
+        for (object, written) in &self.objects[from..] {
             let guarded = DeserializeGuard(Ok(object.clone()));
             let vetoed = sighting::of(&guarded, INSTALLATION).veto.is_some();
             if vetoed && !shown.vetoed {
@@ -205,7 +177,7 @@ impl Town {
             }
             shown.vetoed = vetoed;
             watch::note(ctx, &guarded, relisted);
-            shown.epoch = *epoch;
+            shown.written = *written;
         }
         shown.versions = self.objects.len();
     }
@@ -244,7 +216,7 @@ impl Town {
         self.tasks().await;
     }
 
-    async fn pass(&mut self, seconds: u64) {
+    pub async fn pass(&mut self, seconds: u64) {
         for _ in 0..seconds {
             self.clock.pass(SECOND);
             tokio::time::advance(SECOND).await;
@@ -254,6 +226,35 @@ impl Town {
             self.work().await;
             self.check();
         }
+    }
+
+    /// The object changes, and the holder looks.
+    fn change(&mut self, change: impl FnOnce(&mut TenantKms)) {
+        let mut object = self.object();
+        change(&mut object);
+        self.put(object);
+        self.processes[self.holder].next = self.clock.now().boot;
+    }
+
+    pub fn suspend(&mut self, suspend: bool) {
+        if self.object().spec.is_suspended() != suspend {
+            self.change(|object| {
+                object.spec.suspend = Some(suspend);
+                object.metadata.generation = object.metadata.generation.map(|one| one + 1);
+            });
+        }
+    }
+
+    pub fn turn(&mut self) {
+        self.cloud.turn(0);
+        self.ask("verify");
+    }
+
+    fn ask(&mut self, what: &str) {
+        self.names += 1;
+        let name = format!("tenantkms.dev/{what}-requested-at");
+        let asked = [(name, self.names.to_string())];
+        self.change(|object| object.annotations_mut().extend(asked));
     }
 
     async fn play(&mut self, event: Event) {
@@ -270,32 +271,34 @@ impl Town {
                 let denied = (mood == Mood::Denies).then(|| self.clock.now());
                 self.denied = denied.map(|now| self.denied.unwrap_or(now));
             }
-            Event::Turns => self.cloud.turn(0),
+            Event::Turns => self.turn(),
             Event::Unwritable(down) => {
                 self.writable = !down;
                 self.store.set_fault(down.then_some((0, Fault::Outage)));
             }
             Event::Unreadable(down) => self.store.set_reads_fail(down),
-            Event::Sees(replica, relisted) => self.see(replica, relisted),
-            Event::Suspends(suspend) => {
-                let mut object = self.object();
-                if object.spec.is_suspended() != suspend {
-                    object.spec.suspend = Some(suspend);
-                    object.metadata.generation = object.metadata.generation.map(|one| one + 1);
-                    self.put(object);
-                    self.processes[self.holder].next = self.clock.now().boot;
-                }
+            Event::Sees(replica, relisted) => {
+                self.see(replica, relisted);
+                self.check(); // before anybody has acted on it
             }
+            Event::Suspends(suspend) => self.suspend(suspend),
             Event::Created => {
                 self.create();
                 self.processes[self.holder].next = self.clock.now().boot;
             }
-            Event::TakesOver => {
-                self.processes[self.holder].follow();
+            Event::TakesOver(noticed) => {
+                let former = &mut self.processes[self.holder];
+                former.loses();
+                if noticed {
+                    former.follow();
+                }
                 self.holder = 1 - self.holder;
+                self.processes[self.holder].follow();
                 self.processes[self.holder].lead().await;
+                self.check(); // before it has looked
             }
             Event::Asks(replica) => {
+                self.processes[replica].notice();
                 let ctx = self.processes[replica].ctx.clone();
                 tokio::spawn(async move { serving::hold(&ctx, &tenant()).await.is_ok() });
             }
@@ -317,39 +320,6 @@ impl Town {
         }
         self.work().await;
         self.check();
-    }
-
-    fn check(&mut self) {
-        let now = self.clock.now();
-        for (replica, (process, shown)) in self.processes.iter().zip(&self.shown).enumerate() {
-            let Ok(Some(hold)) = serving::at_hand(&process.ctx, &tenant()) else {
-                continue;
-            };
-            self.served += 1;
-            let age = now.since(hold.proof);
-            assert!(age < PROOF_TTL, "served on a proof of {age:?}");
-            let key = hold.active().id().to_string();
-            let ledger = self.store.ledger();
-            let bytes = ledger.bytes(&key).expect("served and never recorded");
-            let yes = self.cloud.yes(bytes).expect("served and never opened");
-            assert!(yes.boot >= hold.proof.boot, "a proof that nobody gave");
-            let unheard = self.denied.map(|at| now.boot.saturating_sub(at.boot));
-            let most = INTERVAL + LATE + SECOND;
-            assert!(
-                unheard.is_none_or(|unheard| unheard <= most),
-                "{unheard:?} after the no"
-            );
-            let veto = shown.veto.is_none_or(|veto| hold.proof.boot > veto.boot);
-            assert!(veto, "on a proof from before a seal it has seen");
-            let refused = *lock(&self.refused[replica]);
-            let refused = refused.is_none_or(|refused| hold.proof.boot > refused.boot);
-            assert!(refused, "on a proof from before a no it has heard");
-            assert!(
-                hold.epoch >= shown.epoch,
-                "of an epoch before the one it has seen"
-            );
-            assert!(!process.is_sealed(), "sealed by itself");
-        }
     }
 }
 
