@@ -209,3 +209,6 @@ pub fn time(unix_seconds: u64) -> Result<String, Error> {
     let at = at.ok_or_else(|| Error::new(Kind::KmsUnavailable, "the clock is out of range"))?;
     Ok(at.to_string())
 }
+
+#[cfg(test)]
+mod tests;
