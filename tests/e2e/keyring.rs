@@ -6,6 +6,7 @@ mod begin;
 mod corrupt;
 mod erase;
 mod erased_ids;
+mod everywhere;
 mod full;
 mod kek;
 mod migrate;
