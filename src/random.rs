@@ -5,11 +5,15 @@
 #[error("the system gave no random bytes")]
 pub struct Unavailable;
 
-/// `N` random bytes in lower-case hex.
-pub fn hex<const N: usize>() -> Result<String, Unavailable> {
+pub fn bytes<const N: usize>() -> Result<[u8; N], Unavailable> {
     let mut bytes = [0; N];
     aws_lc_rs::rand::fill(&mut bytes).map_err(|_| Unavailable)?;
-    Ok(encode_hex(&bytes))
+    Ok(bytes)
+}
+
+/// `N` random bytes in lower-case hex.
+pub fn hex<const N: usize>() -> Result<String, Unavailable> {
+    bytes::<N>().map(|bytes| encode_hex(&bytes))
 }
 
 pub fn encode_hex(bytes: &[u8]) -> String {

@@ -47,9 +47,10 @@ pub fn decide(
     now: Timestamp,
 ) -> Decision {
     let guarded = is_guarded(object);
-    let confirmed = object.annotations().get(CONFIRM).map(String::as_str);
+    let confirmed = object.annotations().get(CONFIRM);
+    let confirmed = confirmed.and_then(|id| KeyId::parse(id));
     let wanted = object.spec.deletion_policy == Some(DeletionPolicy::Erase)
-        && active.is_some_and(|id| Some(id.as_str()) == confirmed);
+        && active.is_some_and(|id| Some(id) == confirmed.as_ref());
     match &object.metadata.deletion_timestamp {
         None if wanted && !guarded => Decision::Guard,
         None if guarded && !wanted => Decision::Release,

@@ -317,7 +317,7 @@ async fn settled(world: &mut World) {
     }
     let active = keyring.active().expect("no active version");
     for id in world.object.spec.erased_ids() {
-        let here = recorded.contains(id) && *id != active.id.as_str();
+        let here = recorded.contains(id) && *id != active.id.to_string();
         assert!(!here, "{id} is not erased");
     }
     assert!(record.sealed.is_none(), "the record says sealed");

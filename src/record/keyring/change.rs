@@ -83,7 +83,8 @@ impl Keyring {
 
     /// Destroys versions for ever. Ids that are not here, or erased already, change nothing.
     pub fn erase(&self, ids: &[String], now: Timestamp) -> Erasure {
-        let asked = |version: &&Version| ids.iter().any(|id| id == version.id.as_str());
+        let ids: Vec<_> = ids.iter().filter_map(|id| KeyId::parse(id)).collect();
+        let asked = |version: &&Version| ids.contains(&version.id);
         let active = self.active().filter(asked).map(|one| one.id.clone());
         let retired = |one: &Version| matches!(one.key, Key::Retired { .. });
         let erase = |one: &Version| retired(one) && asked(&one);

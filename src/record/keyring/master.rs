@@ -16,38 +16,45 @@ const COMMITMENT: &[u8] = b"commitment";
 const SESSION: &[u8] = b"session";
 const MESSAGE: &[u8] = b"message";
 
-/// The random name of a version: 128 bits in hex.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-#[serde(transparent)]
-pub struct KeyId(String);
+/// The random name of a version: 128 bits, written in hex.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct KeyId([u8; KeyId::LENGTH]);
 
 impl KeyId {
     pub const LENGTH: usize = 16;
 
     pub fn random() -> Result<Self, random::Unavailable> {
-        Ok(Self(random::hex::<{ Self::LENGTH }>()?))
+        Ok(Self(random::bytes()?))
     }
 
     pub fn parse(text: &str) -> Option<Self> {
-        decode_hex::<{ Self::LENGTH }>(text).map(|_| Self(text.to_owned()))
+        decode_hex(text).map(Self)
     }
 
     pub fn from_bytes(bytes: [u8; KeyId::LENGTH]) -> Self {
-        Self(encode_hex(&bytes))
+        Self(bytes)
     }
 
     pub fn to_bytes(&self) -> [u8; KeyId::LENGTH] {
-        decode_hex(&self.0).expect("every way to make one reads or writes hex")
-    }
-
-    pub fn as_str(&self) -> &str {
-        &self.0
+        self.0
     }
 }
 
 impl fmt::Display for KeyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&encode_hex(&self.0))
+    }
+}
+
+impl fmt::Debug for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeyId({self})")
+    }
+}
+
+impl Serialize for KeyId {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
     }
 }
 
@@ -139,7 +146,8 @@ impl MasterKey {
 
     /// HKDF-SHA256. Every part of the info is preceded by its length, so that no two uses meet.
     fn derive(&self, salt: &[u8], label: &[u8], tenant_uid: &str, id: &KeyId, out: &mut [u8]) {
-        let [uid, id] = [tenant_uid, id.as_str()].map(str::as_bytes);
+        let id = id.to_string();
+        let [uid, id] = [tenant_uid, &id].map(str::as_bytes);
         let lengths = [label, uid, id].map(|part| (part.len() as u64).to_be_bytes());
         let info = [&lengths[0], label, &lengths[1], uid, &lengths[2], id];
         hkdf::Salt::new(hkdf::HKDF_SHA256, salt)
