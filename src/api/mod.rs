@@ -1,5 +1,6 @@
 //! The `TenantKms` types: what people write and what the operator reports. No I/O here.
 
+pub mod condition;
 pub mod crd;
 pub mod duration;
 pub mod reason;
@@ -7,6 +8,7 @@ pub mod spec;
 pub mod status;
 pub mod timing;
 
+pub use condition::{Aspect, Condition, Is};
 pub use reason::Reason;
 pub use spec::{
     AwsSpec, AzureSpec, ClientSecret, DeletionPolicy, GcpSpec, ImportFrom, ManagedIdentity,

@@ -1,8 +1,10 @@
 //! The closed set of reasons. Every condition, event and metric names one of these; the table in
 //! docs/troubleshooting.md is generated from here.
 
+use serde::{Deserialize, Serialize};
+
 /// Why a tenant is in the state it is in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Reason {
     Verified,
     /// A proof is under way and nothing is known yet.

@@ -2,10 +2,12 @@
 //! nothing that others wrote into it may keep the object itself from being read.
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{self, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
+
+use super::condition::{Aspect, Condition, word};
 
 /// What the operator last reported: never an input, and written again when changed by others.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -18,7 +20,7 @@ pub struct TenantKmsStatus {
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
-        deserialize_with = "phase"
+        deserialize_with = "word"
     )]
     pub phase: Option<Phase>,
     /// `Ready`, `Active`, `Sealed`, `ConfigAccepted`, `Reconciling`, `Stalled` and `KeyAtRisk`.
@@ -27,7 +29,10 @@ pub struct TenantKmsStatus {
         skip_serializing_if = "Vec::is_empty",
         deserialize_with = "conditions"
     )]
-    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    #[schemars(
+        with = "Vec<v1::Condition>",
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"])
+    )]
     pub conditions: Vec<Condition>,
     /// When the tenant was sealed; absent while it is not.
     #[serde(
@@ -73,6 +78,13 @@ pub struct TenantKmsStatus {
     /// The newest value of each request annotation that was carried out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub handled_requests: Option<Box<HandledRequests>>,
+}
+
+impl TenantKmsStatus {
+    pub fn condition(&self, aspect: Aspect) -> Option<&Condition> {
+        let about = |one: &&Condition| one.type_ == Some(aspect);
+        self.conditions.iter().find(about)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -162,12 +174,6 @@ pub struct HandledRequests {
 /// cannot be read becomes what the operator never says, so that it is written over.
 const UNREADABLE: Time = Time(Timestamp::MIN);
 
-/// A word that is none of ours is no phase, and is written over.
-fn phase<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Phase>, D::Error> {
-    let value = Option::<Value>::deserialize(from)?;
-    Ok(value.and_then(|value| serde_json::from_value(value).ok()))
-}
-
 fn time<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Time>, D::Error> {
     let value = Option::<Value>::deserialize(from)?;
     Ok(value.map(|value| serde_json::from_value(value).unwrap_or(UNREADABLE)))
@@ -178,12 +184,12 @@ fn conditions<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Condition>, D::E
     Ok(value.map_or_else(Vec::new, |value| {
         serde_json::from_value(value).unwrap_or_else(|_| {
             vec![Condition {
-                last_transition_time: UNREADABLE,
-                message: String::new(),
+                type_: None,
+                status: None,
+                reason: None,
+                message: "".into(),
                 observed_generation: None,
-                reason: String::new(),
-                status: String::new(),
-                type_: String::new(),
+                last_transition_time: UNREADABLE,
             }]
         })
     }))
@@ -242,7 +248,7 @@ mod tests {
             status.last_verify_error.map(|one| one.reason),
             Some(String::new())
         );
-        assert_eq!(status.conditions[0].type_, "");
+        assert_eq!(status.conditions[0].type_, None);
         let absent: TenantKmsStatus = serde_json::from_value(json!({})).expect("readable");
         assert_eq!(absent, TenantKmsStatus::default());
     }

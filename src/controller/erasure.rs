@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::json;
@@ -14,7 +14,9 @@ use tracing::{info, warn};
 use super::context::Context;
 use super::outcome::ReconcileError;
 use super::writes::merge_patch;
-use crate::api::{DeletionPolicy, Phase, Reason, TenantKms, TenantKmsStatus};
+use crate::api::{
+    Aspect, Condition, DeletionPolicy, Is, Phase, Reason, TenantKms, TenantKmsStatus,
+};
 use crate::lock::lock;
 use crate::provider::TenantId;
 use crate::record::keyring::{KeyId, Keyring};
@@ -25,7 +27,6 @@ const CONFIRM: &str = "tenantkms.dev/confirm-erase";
 /// How long the deletion can be called off.
 pub const GRACE: SignedDuration = SignedDuration::from_hours(7 * 24);
 const LOOK_AGAIN: Duration = Duration::from_hours(1);
-const FALSE: &str = "False";
 const DEADLINE: Duration = Duration::from_secs(4);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -195,25 +196,25 @@ fn status(
          them: `kubectl annotate tkms '{}' --namespace '{}' tenantkms.dev/confirm-erase-`.",
         id.name, id.namespace
     );
-    let said = |type_: &str| Condition {
-        type_: type_.to_owned(),
-        status: FALSE.to_owned(),
-        reason: Reason::Erasing.name().to_owned(),
-        message: message.clone(),
+    let said = |aspect| Condition {
+        type_: Some(aspect),
+        status: Some(Is::False),
+        reason: Some(Reason::Erasing),
+        message: message.clone().into(),
         observed_generation: Some(generation),
         last_transition_time: observed
-            .conditions
-            .iter()
-            .find(|one| one.type_ == type_ && one.status == FALSE)
+            .condition(aspect)
+            .filter(|one| one.status == Some(Is::False))
             .map_or(Time(now), |one| one.last_transition_time.clone()),
     };
     let stays = |one: &&Condition| {
-        !["Ready", "Active", "Reconciling", "Stalled"].contains(&one.type_.as_str())
+        use Aspect::{ConfigAccepted, KeyAtRisk, Sealed};
+        one.is_ours() && matches!(one.type_, Some(Sealed | ConfigAccepted | KeyAtRisk))
     };
     let others = observed.conditions.iter().filter(stays).cloned();
     TenantKmsStatus {
         phase: Some(Phase::Suspended),
-        conditions: [said("Ready"), said("Active")]
+        conditions: [said(Aspect::Ready), said(Aspect::Active)]
             .into_iter()
             .chain(others)
             .collect(),

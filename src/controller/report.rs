@@ -2,11 +2,12 @@
 //! Pure. Every message here is the operator's own.
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::candidate::Verdict;
 use super::risk::{self, Secret};
 use super::tenant::Reading;
+use crate::api::condition::{self, Aspect, Condition, Is};
 use crate::api::{
     Effective, HandledRequests, MasterKeyStatus, Phase, Reason, TenantKmsStatus, VerifyError,
 };
@@ -52,23 +53,6 @@ pub struct View<'a> {
     pub now: Timestamp,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Is {
-    True,
-    False,
-    Unknown,
-}
-
-impl Is {
-    fn name(self) -> &'static str {
-        match self {
-            Self::True => "True",
-            Self::False => "False",
-            Self::Unknown => "Unknown",
-        }
-    }
-}
-
 /// What is still going on, as kstatus wants to hear it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Going {
@@ -92,16 +76,15 @@ impl<'a> From<&'a Failure> for Words<'a> {
     }
 }
 
-const KEY_AT_RISK: &str = "KeyAtRisk";
 /// How many master keys are told.
 const NEWEST: usize = 10;
 const VERIFIED: Words<'static> = Words {
     reason: Reason::Verified,
-    message: "The key works: wrap and unwrap were proved.",
+    message: condition::WORKS,
 };
 const IN_FORCE: Words<'static> = Words {
     reason: Reason::Verified,
-    message: "This spec was verified and is in force.",
+    message: condition::IN_FORCE,
 };
 const VERIFYING: Words<'static> = Words {
     reason: Reason::Verifying,
@@ -250,25 +233,24 @@ pub fn report(view: &View<'_>, reported: Option<&TenantKmsStatus>) -> TenantKmsS
         view.generation
     };
     let mut conditions = vec![
-        condition("Ready", &row.ready, view, reported),
+        condition(Aspect::Ready, &row.ready, view, reported),
         condition(
-            "Active",
+            Aspect::Active,
             &row.active,
             view,
             reported.filter(|_| !view.turned),
         ),
-        condition("Sealed", &row.sealed, view, reported),
-        condition("ConfigAccepted", &row.accepted, view, reported),
+        condition(Aspect::Sealed, &row.sealed, view, reported),
+        condition(Aspect::ConfigAccepted, &row.accepted, view, reported),
         at_risk(view, reported),
     ];
     let why = row.ready.1;
-    match row.going {
-        Going::Steady => {}
-        Going::Reconciling => {
-            conditions.push(condition("Reconciling", &(Is::True, why), view, reported));
-        }
-        Going::Stalled => conditions.push(condition("Stalled", &(Is::True, why), view, reported)),
-    }
+    let going = match row.going {
+        Going::Steady => None,
+        Going::Reconciling => Some(Aspect::Reconciling),
+        Going::Stalled => Some(Aspect::Stalled),
+    };
+    conditions.extend(going.map(|aspect| condition(aspect, &(Is::True, why), view, reported)));
     let mut status = TenantKmsStatus {
         observed_generation: Some(observed),
         phase: Some(row.phase),
@@ -319,9 +301,9 @@ fn at_risk(view: &View<'_>, reported: Option<&TenantKmsStatus>) -> Condition {
         reason: risk.reason,
         message: &risk.message,
     };
-    let judged = condition(KEY_AT_RISK, &(risk.is, words), view, reported);
+    let judged = condition(Aspect::KeyAtRisk, &(risk.is, words), view, reported);
     let active = view.seal == Some(&State::Active) && !view.suspended;
-    let said = reported.and_then(|old| old.conditions.iter().find(|one| one.type_ == KEY_AT_RISK));
+    let said = reported.and_then(|old| old.condition(Aspect::KeyAtRisk));
     match said {
         Some(said) if active && view.reading.is_none() && risk.is == Is::Unknown => Condition {
             observed_generation: judged.observed_generation,
@@ -354,19 +336,19 @@ pub fn verify_error(failure: &Failure, at: Timestamp, known: Option<&VerifyError
 }
 
 fn condition(
-    type_: &str,
+    aspect: Aspect,
     (is, words): &(Is, Words<'_>),
     view: &View<'_>,
     reported: Option<&TenantKmsStatus>,
 ) -> Condition {
     let before = reported
-        .and_then(|status| status.conditions.iter().find(|one| one.type_ == type_))
-        .filter(|before| before.status == is.name() && before.last_transition_time.0 <= view.now);
+        .and_then(|status| status.condition(aspect))
+        .filter(|before| before.status == Some(*is) && before.last_transition_time.0 <= view.now);
     Condition {
-        type_: type_.to_owned(),
-        status: is.name().to_owned(),
-        reason: words.reason.name().to_owned(),
-        message: words.message.to_owned(),
+        type_: Some(aspect),
+        status: Some(*is),
+        reason: Some(words.reason),
+        message: condition::message(words.message),
         observed_generation: Some(view.generation),
         last_transition_time: before
             .map_or(Time(view.now), |before| before.last_transition_time.clone()),

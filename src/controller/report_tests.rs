@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::{View, report};
-use crate::api::{HandledRequests, Reason, TenantKmsStatus};
+use crate::api::{Aspect, HandledRequests, Reason, TenantKmsStatus};
 use crate::clock::Moment;
 use crate::controller::candidate::{Candidate, Verdict};
 use crate::provider::Failure;
@@ -54,27 +54,25 @@ fn blank() -> View<'static> {
 
 /// `phase observedGeneration | Ready Active Sealed ConfigAccepted | the rest | Ready's reason`
 fn line(status: &TenantKmsStatus) -> String {
-    let is = |type_: &str| {
-        status
-            .conditions
-            .iter()
-            .find(|one| one.type_ == type_)
-            .map_or("-", |one| one.status.as_str())
+    let is = |aspect| {
+        let status = status.condition(aspect).and_then(|one| one.status);
+        status.map_or("-".to_owned(), |is| format!("{is:?}"))
     };
-    let going: Vec<_> = ["Reconciling", "Stalled"]
+    let going: Vec<_> = [Aspect::Reconciling, Aspect::Stalled]
         .into_iter()
-        .filter(|type_| is(type_) == "True")
+        .filter(|aspect| is(*aspect) == "True")
+        .map(|aspect| format!("{aspect:?}"))
         .collect();
     format!(
         "{} {} | {} {} {} {} | {} | {}",
         status.phase.map_or("-", super::Phase::name),
         status.observed_generation.unwrap_or_default(),
-        is("Ready"),
-        is("Active"),
-        is("Sealed"),
-        is("ConfigAccepted"),
+        is(Aspect::Ready),
+        is(Aspect::Active),
+        is(Aspect::Sealed),
+        is(Aspect::ConfigAccepted),
         going.join(" "),
-        status.conditions[0].reason,
+        status.conditions[0].reason.map_or("-", Reason::name),
     )
 }
 

@@ -5,9 +5,9 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
-use super::report::Is;
 use super::tenant::Reading;
-use crate::api::{Reason, TenantKmsSpec};
+use crate::api::condition::{NO_RISK, NOTHING_TOLD};
+use crate::api::{Is, Reason, TenantKmsSpec};
 use crate::provider::Attributes;
 
 /// How long before its end a thing is at risk.
@@ -117,16 +117,8 @@ fn purgeable(known: &Attributes) -> Option<Known> {
 /// Whether that is so, or not known.
 fn without_risk(reading: Option<&Reading>) -> Risk {
     let (is, reason, message) = match reading {
-        Some(Ok(Some(_))) => (
-            Is::False,
-            Reason::Verified,
-            "Nothing is known that endangers the key within 30 days.".to_owned(),
-        ),
-        Some(Ok(None)) => (
-            Is::Unknown,
-            Reason::Verified,
-            "The provider tells nothing of the key's attributes.".to_owned(),
-        ),
+        Some(Ok(Some(_))) => (Is::False, Reason::Verified, NO_RISK.to_owned()),
+        Some(Ok(None)) => (Is::Unknown, Reason::Verified, NOTHING_TOLD.to_owned()),
         Some(Err(failure)) => (
             Is::Unknown,
             failure.reason,

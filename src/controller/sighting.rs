@@ -4,7 +4,7 @@ use kube::ResourceExt;
 use kube::core::DeserializeGuard;
 
 use super::{Guarded, installation};
-use crate::api::{Phase, Reason, TenantKms};
+use crate::api::{Aspect, Is, Phase, TenantKms};
 use crate::session::roster::{Object, Veto};
 
 pub fn of(guarded: &Guarded, ours: &str) -> Object {
@@ -22,23 +22,19 @@ pub fn of(guarded: &Guarded, ours: &str) -> Object {
         };
     };
     let status = object.status.as_ref();
-    let condition = |name: &str| status?.conditions.iter().find(|one| one.type_ == name);
-    let ready = condition("Ready");
+    let condition = |aspect| status?.condition(aspect);
     Object {
         uid,
         created,
         veto: veto(object, ours),
         phase: status.and_then(|status| status.phase),
-        reason: ready.and_then(|ready| Reason::named(&ready.reason)),
-        turned: condition("Active").map(|active| active.last_transition_time.0),
+        reason: condition(Aspect::Ready).and_then(|ready| ready.reason),
+        turned: condition(Aspect::Active).map(|active| active.last_transition_time.0),
     }
 }
 
 fn veto(object: &TenantKms, ours: &str) -> Option<Veto> {
     let status = object.status.as_ref();
-    let sealed = |one: &&k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition| {
-        one.type_ == "Sealed" && one.status == "True"
-    };
     if object.metadata.deletion_timestamp.is_some() {
         Some(Veto::Deleted)
     } else if installation::owner(&object.metadata) != Some(ours) {
@@ -46,7 +42,9 @@ fn veto(object: &TenantKms, ours: &str) -> Option<Veto> {
     } else if object.spec.is_suspended() {
         Some(Veto::Suspended)
     } else if status.is_some_and(|status| {
-        status.phase == Some(Phase::Sealed) || status.conditions.iter().any(|one| sealed(&one))
+        let sealed = status.condition(Aspect::Sealed);
+        status.phase == Some(Phase::Sealed)
+            || sealed.is_some_and(|sealed| sealed.status == Some(Is::True))
     }) {
         Some(Veto::Sealed)
     } else {

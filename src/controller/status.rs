@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::{Value, json};
@@ -15,7 +14,7 @@ use super::outcome::ReconcileError;
 use super::report::report as compose;
 use super::tenant::Reported;
 use super::writes::merge_patch;
-use crate::api::{Phase, Reason, TenantKms, TenantKmsStatus};
+use crate::api::{Aspect, Phase, Reason, TenantKms, TenantKmsStatus};
 
 const MANAGER: &str = "tenant-kms-status";
 const DEADLINE: Duration = Duration::from_secs(4);
@@ -98,28 +97,17 @@ fn tell(
     before: Option<&TenantKmsStatus>,
     after: &TenantKmsStatus,
 ) {
-    let Some(ready) = ready(after) else { return };
-    let old = before.and_then(|status| Some((status.phase?, ready_reason(status)?)));
-    if old == after.phase.map(|phase| (phase, ready.reason.as_str())) {
-        return;
-    }
-    let Some(reason) = Reason::ALL
-        .into_iter()
-        .find(|one| one.name() == ready.reason)
-    else {
+    let said =
+        |status: &TenantKmsStatus| Some((status.phase?, status.condition(Aspect::Ready)?.reason?));
+    let (new, old) = (said(after), before.and_then(said));
+    let Some((_, reason)) = new.filter(|_| new != old) else {
         return;
     };
     if reason == Reason::Verifying {
         return; // the verdict follows at once, and is worth an Event
     }
     let good = matches!(reason, Reason::Verified | Reason::Suspended);
-    ctx.events.tell(object, reason, good, &ready.message);
-}
-
-fn ready(status: &TenantKmsStatus) -> Option<&Condition> {
-    status.conditions.iter().find(|one| one.type_ == "Ready")
-}
-
-fn ready_reason(status: &TenantKmsStatus) -> Option<&str> {
-    ready(status).map(|one| one.reason.as_str())
+    if let Some(ready) = after.condition(Aspect::Ready) {
+        ctx.events.tell(object, reason, good, &ready.message);
+    }
 }

@@ -52,6 +52,11 @@ fn forgeries() -> Vec<(&'static str, String)> {
     let odd = "2024-01-01T00:00:00+99:99";
     let times = json!({ "status": { "lastVerifiedTime": odd, "sealedSince": odd } });
     let future = all("True", "False", "2999-01-01T00:00:00Z");
+    let beside = json!([{
+        "op": "add", "path": "/status/conditions/-", "value": condition("TrustMe", "True", past),
+    }]);
+    let reason =
+        json!([{ "op": "replace", "path": "/status/conditions/0/reason", "value": "Forged" }]);
     vec![
         ("json", r#"[{"op":"remove","path":"/status"}]"#.to_owned()),
         (
@@ -62,6 +67,8 @@ fn forgeries() -> Vec<(&'static str, String)> {
         ("merge", sealed.to_string()),
         ("merge", active.to_string()),
         ("merge", extra.to_string()),
+        ("json", beside.to_string()),
+        ("json", reason.to_string()),
         ("merge", words.to_string()),
         ("merge", future.to_string()),
         ("merge", times.to_string()),
