@@ -11,10 +11,11 @@ use tokio::time::{sleep, timeout};
 use tracing::info;
 
 use super::attempt::measured;
-use super::context::{Context, lock};
+use super::context::Context;
 use super::{serving, work};
 use crate::api::{Reason, TenantKmsSpec};
 use crate::clock::Moment;
+use crate::lock::lock;
 use crate::provider::TenantId;
 use crate::record::Record;
 use crate::record::keyring::KeyId;

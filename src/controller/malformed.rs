@@ -23,12 +23,12 @@ const AGAIN: Duration = Duration::from_mins(1);
 const MESSAGE: &str = "This version of the operator cannot read the spec. Compare it with \
                        `kubectl explain tenantkms.spec`, and upgrade the operator if the CRD is newer.";
 
-pub async fn reconcile(ctx: &Context, invalid: &InvalidObject) -> (Outcome, Option<Duration>) {
-    let id = TenantId::new(
-        invalid.metadata.namespace.clone().unwrap_or_default(),
-        invalid.metadata.name.clone().unwrap_or_default(),
-    );
-    ctx.forget_memory(&id);
+pub async fn reconcile(
+    ctx: &Context,
+    id: &TenantId,
+    invalid: &InvalidObject,
+) -> (Outcome, Option<Duration>) {
+    ctx.forget_memory(id);
     if !*ctx.held.borrow() || !ctx.may_write(ctx.clock.now()) {
         return (Outcome::Malformed, Some(AGAIN));
     }
@@ -43,15 +43,15 @@ pub async fn reconcile(ctx: &Context, invalid: &InvalidObject) -> (Outcome, Opti
     }
     let metadata = &invalid.metadata;
     let seen = (metadata.uid.clone(), metadata.resource_version.clone());
-    if lock(&ctx.malformed).get(&id) == Some(&seen) {
+    if lock(&ctx.malformed).get(id) == Some(&seen) {
         return (Outcome::Malformed, None);
     }
-    if let Err(ReconcileError::Turn(wait)) = ctx.turn(&id, false) {
+    if let Err(ReconcileError::Turn(wait)) = ctx.turn(id, false) {
         return (Outcome::Malformed, Some(wait));
     }
-    match tell(ctx, &id, metadata.generation).await {
+    match tell(ctx, id, metadata.generation).await {
         Ok(version) => {
-            lock(&ctx.malformed).insert(id, (seen.0, version));
+            lock(&ctx.malformed).insert(id.clone(), (seen.0, version));
             (Outcome::Malformed, None)
         }
         Err(error) => {

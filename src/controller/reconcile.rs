@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use kube::ResourceExt;
 use kube::core::DeserializeGuard;
-use kube::runtime::controller::Action;
 use tracing::{Span, debug, info, warn};
 
 use super::attempt::{Launch, Trial};
@@ -27,24 +26,20 @@ const CROWDED: Duration = Duration::from_secs(1);
 const READ_AGAIN: Duration = Duration::from_secs(30);
 const SHORTEST: Duration = Duration::from_millis(10);
 
-/// What the controller calls: one wrapper for metrics, back-off and logs.
-pub async fn run(guarded: Arc<Guarded>, ctx: Arc<Context>) -> Result<Action, ReconcileError> {
+/// One wrapper for metrics, back-off and logs. Says after what pause to look again by itself.
+pub async fn run(ctx: &Arc<Context>, id: &TenantId, guarded: &Arc<Guarded>) -> Option<Duration> {
     let DeserializeGuard(parsed) = guarded.as_ref();
     let started = ctx.clock.now();
     let (outcome, next) = match parsed {
-        Err(invalid) => malformed::reconcile(&ctx, invalid).await,
+        Err(invalid) => malformed::reconcile(ctx, id, invalid).await,
         Ok(object) => {
-            let id = TenantId::new(object.namespace().unwrap_or_default(), object.name_any());
             let span = tracing::info_span!("reconcile", tenant = %id);
-            tenant(&ctx, &guarded, object, &id, &span).await
+            tenant(ctx, guarded, object, id, &span).await
         }
     };
     ctx.metrics
         .reconciled(outcome, ctx.clock.now().since(started));
-    Ok(match next {
-        Some(pause) => Action::requeue(pause),
-        None => Action::await_change(),
-    })
+    next
 }
 
 async fn tenant(
@@ -64,7 +59,6 @@ async fn tenant(
     }
     let entry = ctx.entry(id, &object.uid().unwrap_or_default()).await;
     let mut entry = entry.lock().await;
-    let id = &entry.tenant.id.clone(); // one for all that is kept
     match pass(ctx, guarded, object, id, &mut entry).await {
         Ok(outcome) => {
             entry.api_failures = 0;

@@ -5,9 +5,7 @@ use std::sync::Mutex;
 
 use futures::SinkExt;
 use futures::channel::mpsc;
-use kube::runtime::reflector::ObjectRef;
 
-use super::Guarded;
 use crate::lock::lock;
 use crate::provider::TenantId;
 
@@ -16,11 +14,11 @@ const WAKES: usize = 4096;
 
 /// One way to each watch: by its namespace, or none for the watch of all.
 #[derive(Debug, Default)]
-pub struct Wakes(Mutex<HashMap<Option<String>, mpsc::Sender<ObjectRef<Guarded>>>>);
+pub struct Wakes(Mutex<HashMap<Option<String>, mpsc::Sender<TenantId>>>);
 
 impl Wakes {
     /// What the watch of this namespace, or of all, is to look at.
-    pub fn of_watch(&self, namespace: Option<&str>) -> mpsc::Receiver<ObjectRef<Guarded>> {
+    pub fn of_watch(&self, namespace: Option<&str>) -> mpsc::Receiver<TenantId> {
         let (wake, woken) = mpsc::channel(WAKES);
         lock(&self.0).insert(namespace.map(str::to_owned), wake);
         woken
@@ -34,8 +32,7 @@ impl Wakes {
             one.or_else(|| watches.get(&None)).cloned()
         };
         if let Some(mut watch) = watch {
-            let tenant = ObjectRef::new(&id.name).within(&id.namespace);
-            let _ = watch.send(tenant).await; // closed only at shutdown
+            let _ = watch.send(id.clone()).await; // closed only at shutdown
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What the objects say of each tenant, as far as this replica has seen, and since when nothing that
 //! was proved counts. Both only forbid: nothing here ever lets a tenant be used.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -127,15 +127,10 @@ impl Roster {
         tenants.remove(tenant);
     }
 
-    /// Forgets those that are not alive, where `listed` says that all were listed.
-    pub fn keep(
-        &self,
-        alive: &HashSet<TenantId>,
-        listed: impl Fn(&TenantId) -> bool,
-    ) -> Vec<TenantId> {
+    /// Forgets those that are not alive, and gives them.
+    pub fn keep(&self, alive: impl Fn(&TenantId) -> bool) -> Vec<TenantId> {
         let mut tenants = self.write();
-        let gone = |id: &&TenantId| listed(id) && !alive.contains(*id);
-        let gone: Vec<TenantId> = tenants.keys().filter(gone).cloned().collect();
+        let gone: Vec<TenantId> = tenants.keys().filter(|id| !alive(id)).cloned().collect();
         for id in &gone {
             tenants.remove(id);
         }

@@ -9,7 +9,6 @@ use axum::Router;
 use axum::extract::{Path, State};
 use axum::routing::get;
 use futures::channel::mpsc;
-use kube::runtime::reflector::ObjectRef;
 use kube::{Client, ResourceExt};
 use serde_json::json;
 use tokio::sync::{Notify, Semaphore, watch};
@@ -24,10 +23,9 @@ use crate::controller::context::{Context, Entry};
 use crate::controller::events::Events;
 use crate::controller::lease::Ownership;
 use crate::controller::namespaces::Namespaces;
-use crate::controller::reconcile;
 use crate::controller::wakes::Wakes;
 use crate::controller::writes::Gate;
-use crate::controller::{Guarded, Syncing};
+use crate::controller::{Syncing, reconcile};
 use crate::lock::lock;
 use crate::policy::Policy;
 use crate::provider::TenantId;
@@ -84,7 +82,7 @@ pub struct Process {
     cloud: Arc<Cloud>,
     store: Arc<Store>,
     crash: Arc<Notify>,
-    woken: mpsc::Receiver<ObjectRef<Guarded>>,
+    woken: mpsc::Receiver<TenantId>,
     marks: Marks,
     ownership: watch::Sender<Ownership>,
     _policy: watch::Sender<Arc<Policy>>,

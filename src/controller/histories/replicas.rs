@@ -17,7 +17,7 @@ use super::store::{Fault, Store};
 use crate::api::{ProviderKind, Reason, TenantKms, TenantKmsSpec, VerifySpec};
 use crate::clock::{Clock, Moment};
 use crate::controller::tenant::Reported;
-use crate::controller::{report, serving, sighting, watch};
+use crate::controller::{objects, report, serving, sighting};
 use crate::lock::lock;
 use crate::record::keyring::KeyId;
 use crate::session::Refused;
@@ -176,7 +176,7 @@ impl Town {
                 shown.veto = Some(self.clock.now());
             }
             shown.vetoed = vetoed;
-            watch::note(ctx, &guarded, relisted);
+            objects::note(ctx, &tenant(), &guarded, relisted);
             shown.written = *written;
         }
         shown.versions = self.objects.len();

@@ -10,11 +10,12 @@ use serde_json::json;
 
 use super::*;
 use crate::clock::Clock;
-use crate::controller::context::{Context, lock};
+use crate::controller::context::Context;
 use crate::controller::histories::clock::{Hands, runtime};
 use crate::controller::histories::cloud::Mood;
 use crate::controller::histories::process::tenant;
 use crate::controller::histories::replicas::Town;
+use crate::lock::lock;
 use crate::session::caller::tests::{answer, read};
 use crate::session::roster::{Object, Veto};
 

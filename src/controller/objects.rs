@@ -1,0 +1,148 @@
+//! The objects as a watch has seen them, and what is noted of them at that moment, on every replica.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use kube::ResourceExt;
+use kube::runtime::watcher::Event;
+
+use super::context::Context;
+use super::{Guarded, sighting};
+use crate::lock::lock;
+use crate::provider::TenantId;
+
+/// How many watches have not listed everything yet.
+#[derive(Debug)]
+pub struct Syncing(AtomicUsize);
+
+impl Syncing {
+    pub fn new(watches: usize) -> Arc<Self> {
+        Arc::new(Self(AtomicUsize::new(watches)))
+    }
+
+    pub fn is_done(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == 0
+    }
+
+    fn one_done(&self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The objects of one watch.
+pub struct Objects {
+    ctx: Arc<Context>,
+    /// The one that is watched, if it is not all.
+    namespace: Option<String>,
+    seen: HashMap<TenantId, Arc<Guarded>>,
+    /// What a listing under way has brought so far.
+    listing: HashMap<TenantId, Arc<Guarded>>,
+    synced: bool,
+}
+
+impl Objects {
+    pub fn new(ctx: Arc<Context>, namespace: Option<String>) -> Self {
+        Self {
+            ctx,
+            namespace,
+            seen: HashMap::new(),
+            listing: HashMap::new(),
+            synced: false,
+        }
+    }
+
+    /// Nothing before all were listed once.
+    pub fn get(&self, id: &TenantId) -> Option<Arc<Guarded>> {
+        self.seen.get(id).cloned()
+    }
+
+    pub fn ids(&self) -> impl Iterator<Item = &TenantId> {
+        self.seen.keys()
+    }
+
+    /// Takes what the watch brings. Gives the tenants that are to be looked at.
+    pub fn take(&mut self, event: Event<Guarded>) -> Vec<TenantId> {
+        match event {
+            Event::Apply(object) => {
+                let id = self.id_of(&object);
+                note(&self.ctx, &id, &object, false);
+                self.seen.insert(id.clone(), Arc::new(object));
+                vec![id]
+            }
+            Event::Delete(object) => {
+                let id = self.id_of(&object);
+                self.seen.remove(&id);
+                gone(&self.ctx, &id);
+                Vec::new()
+            }
+            Event::Init => {
+                self.listing = HashMap::new();
+                Vec::new()
+            }
+            Event::InitApply(object) => {
+                let id = self.id_of(&object);
+                self.listing.insert(id, Arc::new(object));
+                Vec::new()
+            }
+            Event::InitDone => {
+                self.listed();
+                self.seen.keys().cloned().collect()
+            }
+        }
+    }
+
+    /// Everything is listed. Drops the memory of tenants whose object is gone, also of those that went
+    /// while nobody watched.
+    fn listed(&mut self) {
+        self.seen = std::mem::take(&mut self.listing);
+        for (id, object) in &self.seen {
+            note(&self.ctx, id, object, true);
+        }
+        let of_another = |id: &TenantId| {
+            let namespace = self.namespace.as_ref();
+            namespace.is_some_and(|one| *one != id.namespace)
+        };
+        let alive = |id: &TenantId| of_another(id) || self.seen.contains_key(id);
+        let mut lost = self.ctx.roster.keep(alive);
+        let known = lock(&self.ctx.tenants);
+        lost.extend(known.keys().filter(|id| !alive(id)).cloned());
+        drop(known);
+        for id in lost {
+            gone(&self.ctx, &id);
+        }
+        if !self.synced {
+            self.synced = true;
+            self.ctx.syncing.one_done();
+        }
+    }
+
+    /// The name of its tenant, which is kept once.
+    fn id_of(&self, object: &Guarded) -> TenantId {
+        let id = TenantId::new(object.namespace().unwrap_or_default(), object.name_any());
+        let known = self.seen.get_key_value(&id);
+        known.map_or(id, |(known, _)| known.clone())
+    }
+}
+
+/// What forbids the use of a tenant holds at once. The holder's own word comes before its echo.
+pub(super) fn note(ctx: &Context, id: &TenantId, object: &Guarded, relisted: bool) {
+    let sighting = sighting::of(object, &ctx.installation);
+    let vetoed = sighting.veto.is_some();
+    let guest = ctx.is_guest();
+    ctx.roster
+        .see(id.clone(), sighting, ctx.clock.now(), relisted || guest);
+    if vetoed && guest {
+        ctx.wipe(id);
+    }
+    ctx.guests.wake(id);
+    ctx.keys.nudge();
+}
+
+fn gone(ctx: &Context, id: &TenantId) {
+    ctx.roster.remove(id);
+    ctx.forget(id);
+    ctx.wipe(id);
+    ctx.guests.wake(id);
+    ctx.keys.nudge();
+}
