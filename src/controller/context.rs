@@ -19,7 +19,7 @@ use super::tenant::Tenant;
 use super::wakes::Wakes;
 use super::writes::Gate;
 use crate::clock::{Clock, Moment};
-pub use crate::lock::lock;
+use crate::lock::lock;
 use crate::policy::Policy;
 use crate::provider::{Connect, Failure, TenantId};
 use crate::record::claims::{Claims, Taken};
@@ -48,7 +48,7 @@ pub struct Entry {
 pub type Tenants = Mutex<HashMap<TenantId, Arc<AsyncMutex<Entry>>>>;
 
 /// Uid and resource version of what could not be read and says so.
-pub type Malformed = Mutex<HashMap<TenantId, (Option<String>, Option<String>)>>;
+pub type Malformed = Mutex<HashMap<TenantId, (String, String)>>;
 
 #[derive(Clone)]
 pub struct Context {

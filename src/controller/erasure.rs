@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::ResourceExt;
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::json;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
 use super::context::Context;
+use super::object::Object;
 use super::outcome::ReconcileError;
 use super::writes::merge_patch;
 use crate::api::{
@@ -23,7 +23,7 @@ use crate::record::keyring::{KeyId, Keyring};
 use crate::record::store::StoreError;
 
 const FINALIZER: &str = "tenantkms.dev/erase";
-const CONFIRM: &str = "tenantkms.dev/confirm-erase";
+pub const CONFIRM: &str = "tenantkms.dev/confirm-erase";
 /// How long the deletion can be called off.
 pub const GRACE: SignedDuration = SignedDuration::from_hours(7 * 24);
 const LOOK_AGAIN: Duration = Duration::from_hours(1);
@@ -42,23 +42,23 @@ pub enum Decision {
 
 /// What the object asks for, given the active master key.
 pub fn decide(
-    object: &TenantKms,
+    object: &Object,
     active: Option<&KeyId>,
     namespace_ends: bool,
     now: Timestamp,
 ) -> Decision {
     let guarded = is_guarded(object);
-    let confirmed = object.annotations().get(CONFIRM);
-    let confirmed = confirmed.and_then(|id| KeyId::parse(id));
+    let confirmed = object.meta.annotations.get(CONFIRM);
+    let confirmed = confirmed.and_then(KeyId::parse);
     let wanted = object.spec.deletion_policy == Some(DeletionPolicy::Erase)
         && active.is_some_and(|id| Some(id) == confirmed.as_ref());
-    match &object.metadata.deletion_timestamp {
+    match object.meta.deleted {
         None if wanted && !guarded => Decision::Guard,
         None if guarded && !wanted => Decision::Release,
         None => Decision::Nothing,
         Some(_) if !guarded => Decision::Nothing,
         Some(_) if !wanted || namespace_ends => Decision::Release,
-        Some(deleted) => match deleted.0.checked_add(GRACE) {
+        Some(deleted) => match deleted.checked_add(GRACE) {
             Ok(end) if now < end => Decision::Wait(end),
             Ok(_) => Decision::Erase,
             Err(_) => Decision::Release,
@@ -66,14 +66,14 @@ pub fn decide(
     }
 }
 
-pub fn is_guarded(object: &TenantKms) -> bool {
-    object.finalizers().iter().any(|one| one == FINALIZER)
+pub fn is_guarded(object: &Object) -> bool {
+    object.meta.finalizers.iter().any(|one| one == FINALIZER)
 }
 
 /// Looks at an object that is not deleted: guards it, or no longer.
 pub async fn prepare(
     ctx: &Context,
-    object: &TenantKms,
+    object: &Object,
     keyring: Option<&Keyring>,
 ) -> Result<(), ReconcileError> {
     let active = keyring.and_then(Keyring::active).map(|one| &one.id);
@@ -88,11 +88,11 @@ pub async fn prepare(
 /// Looks at a guarded object that is being deleted; says when to look again.
 pub async fn carry_out(
     ctx: &Context,
-    object: &TenantKms,
+    object: &Object,
     id: &TenantId,
 ) -> Result<Option<Duration>, ReconcileError> {
     let now = ctx.clock.now().timestamp();
-    let created = object.creation_timestamp().map_or(now, |time| time.0);
+    let created = object.meta.created.unwrap_or(now);
     let uid = ctx.namespaces.uid(&id.namespace, created, now).await?;
     let (record, version) = match ctx.records.load(id, &uid).await {
         Ok(read) => read.unzip(),
@@ -105,7 +105,7 @@ pub async fn carry_out(
     let ends = ctx.namespaces.ends(&id.namespace).await?;
     match decide(object, active.as_ref(), ends, now) {
         Decision::Wait(end) => {
-            tell(ctx, object, id, end).await?;
+            tell(ctx, object, end).await?;
             let left = Duration::try_from(end.duration_since(now)).unwrap_or_default();
             Ok(Some(left.clamp(Duration::from_secs(1), LOOK_AGAIN)))
         }
@@ -139,21 +139,21 @@ fn may_write(ctx: &Context) -> Result<(), ReconcileError> {
 }
 
 /// Puts our finalizer on the object as it was seen, or takes it off.
-async fn guard(ctx: &Context, object: &TenantKms, on: bool) -> Result<(), ReconcileError> {
+async fn guard(ctx: &Context, object: &Object, on: bool) -> Result<(), ReconcileError> {
     may_write(ctx)?;
-    let others = object.finalizers().iter().filter(|one| *one != FINALIZER);
+    let meta = &object.meta;
+    let others = meta.finalizers.iter().filter(|one| *one != FINALIZER);
     let own = on.then(|| FINALIZER.to_owned());
     let finalizers: Vec<String> = others.cloned().chain(own).collect();
     let patch = json!({ "metadata": {
-        "uid": object.metadata.uid,
-        "resourceVersion": object.metadata.resource_version,
+        "uid": meta.uid,
+        "resourceVersion": meta.resource_version,
         "finalizers": finalizers,
     }});
-    let api: Api<TenantKms> =
-        Api::namespaced(ctx.client.clone(), &object.namespace().unwrap_or_default());
-    let (name, params) = (object.name_any(), PatchParams::default());
-    let patch = Patch::Merge(&patch);
-    match timeout(DEADLINE, api.patch_metadata(&name, &params, &patch)).await {
+    let (namespace, name) = meta.id.parts();
+    let api: Api<TenantKms> = Api::namespaced(ctx.client.clone(), namespace);
+    let (params, patch) = (PatchParams::default(), Patch::Merge(&patch));
+    match timeout(DEADLINE, api.patch_metadata(name, &params, &patch)).await {
         Ok(Ok(_)) => Ok(()),
         // Gone meanwhile.
         Ok(Err(kube::Error::Api(status))) if status.is_not_found() => Ok(()),
@@ -163,24 +163,19 @@ async fn guard(ctx: &Context, object: &TenantKms, on: bool) -> Result<(), Reconc
 }
 
 /// Says on the object what waits, and how to call it off.
-async fn tell(
-    ctx: &Context,
-    object: &TenantKms,
-    id: &TenantId,
-    end: Timestamp,
-) -> Result<(), ReconcileError> {
+async fn tell(ctx: &Context, object: &Object, end: Timestamp) -> Result<(), ReconcileError> {
     let Some(observed) = &object.status else {
         return Ok(());
     };
-    let generation = object.metadata.generation.unwrap_or_default();
+    let generation = object.meta.generation;
     let now = ctx.clock.now().timestamp();
-    let status = self::status(observed, id, generation, end, now);
+    let status = self::status(observed, &object.meta.id, generation, end, now);
     let (from, to) = (json!({ "status": observed }), json!({ "status": &status }));
     let Some(patch) = merge_patch(&from, &to) else {
         return Ok(());
     };
     may_write(ctx)?;
-    super::status::write(ctx, object, &patch).await
+    super::status::write(ctx, &object.meta, &patch).await
 }
 
 /// The status of a deleted object whose master keys are erased at `end`.
@@ -224,8 +219,11 @@ fn status(
 
 #[cfg(test)]
 mod tests {
+    use kube::ResourceExt;
+
     use super::*;
     use crate::api::{ProviderKind, TenantKmsSpec};
+    use crate::controller::object::tests::watched;
 
     const ID: &str = "00112233445566778899aabbccddeeff";
 
@@ -245,7 +243,7 @@ mod tests {
     }
 
     fn decided(object: &TenantKms, now: i64) -> Decision {
-        decide(object, KeyId::parse(ID).as_ref(), false, at(now))
+        decide(&watched(object), KeyId::parse(ID).as_ref(), false, at(now))
     }
 
     #[test]
@@ -272,12 +270,15 @@ mod tests {
             assert_eq!(decided(&object, long), Decision::Release, "case {n}");
         }
         let (object, id) = (deleted(), KeyId::parse(ID));
-        let with_namespace = decide(&object, id.as_ref(), true, at(long));
+        let with_namespace = decide(&watched(&object), id.as_ref(), true, at(long));
         assert_eq!(with_namespace, Decision::Release);
         let rotated = KeyId::parse(&"ab".repeat(16));
-        let other = decide(&object, rotated.as_ref(), false, at(long));
+        let other = decide(&watched(&object), rotated.as_ref(), false, at(long));
         assert_eq!(other, Decision::Release);
-        assert_eq!(decide(&object, None, false, at(long)), Decision::Release);
+        assert_eq!(
+            decide(&watched(&object), None, false, at(long)),
+            Decision::Release
+        );
         let mut unguarded = deleted();
         unguarded.finalizers_mut().clear();
         assert_eq!(decided(&unguarded, long), Decision::Nothing);

@@ -4,13 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
-use kube::{Client, Resource};
 use tokio::sync::Semaphore;
 use tokio::time::{interval, timeout};
 use tracing::debug;
 
-use crate::api::{Reason, TenantKms};
+use super::object::Meta;
+use crate::api::Reason;
 use crate::server::metrics::Metrics;
 
 const PER_SECOND: u32 = 5;
@@ -56,7 +57,7 @@ impl Events {
     }
 
     /// Tells that `object` is in another state. Nobody waits for it.
-    pub fn tell(&self, object: &TenantKms, reason: Reason, good: bool, message: &str) {
+    pub fn tell(&self, object: &Meta, reason: Reason, good: bool, message: &str) {
         let Ok(permit) = self.permits.try_acquire() else {
             return self.metrics.event_dropped();
         };
@@ -72,7 +73,7 @@ impl Events {
             action: "Verify".to_owned(),
             secondary: None,
         };
-        let regarding = object.object_ref(&());
+        let regarding = object.reference();
         let (recorder, metrics) = (self.recorder.clone(), self.metrics.clone());
         // At most as many at once as the permits let begin within the deadline.
         tokio::spawn(async move {

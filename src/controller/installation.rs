@@ -4,17 +4,17 @@
 use std::time::Duration;
 
 use kube::Resource;
-use kube::api::{Api, ObjectMeta, Patch, PatchParams};
+use kube::api::{Api, Patch, PatchParams};
 use serde_json::json;
 use tokio::time::timeout;
 use tracing::debug;
 
 use super::context::Context;
+use super::object::Meta;
 use super::outcome::ReconcileError;
 use crate::api::TenantKms;
-use crate::provider::TenantId;
 
-const ANNOTATION: &str = "tenantkms.dev/installation";
+pub const ANNOTATION: &str = "tenantkms.dev/installation";
 const DEADLINE: Duration = Duration::from_secs(4);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,18 +24,17 @@ pub enum Claimed {
 }
 
 /// The installation that has claimed it.
-pub fn owner(object: &ObjectMeta) -> Option<&str> {
-    let annotations = object.annotations.as_ref()?;
-    annotations.get(ANNOTATION).map(String::as_str)
+pub fn owner(object: &Meta) -> Option<&str> {
+    object.annotations.get(ANNOTATION)
 }
 
 /// Whether another installation has claimed it.
-pub fn is_foreign(ctx: &Context, object: &ObjectMeta) -> bool {
+pub fn is_foreign(ctx: &Context, object: &Meta) -> bool {
     owner(object).is_some_and(|owner| owner != ctx.installation)
 }
 
 /// Claims the object for this installation, once.
-pub async fn claim(ctx: &Context, object: &ObjectMeta) -> Result<Claimed, ReconcileError> {
+pub async fn claim(ctx: &Context, object: &Meta) -> Result<Claimed, ReconcileError> {
     match owner(object) {
         Some(owner) if owner == ctx.installation => return Ok(Claimed::Ours),
         Some(_) => return Ok(Claimed::Foreign),
@@ -44,8 +43,8 @@ pub async fn claim(ctx: &Context, object: &ObjectMeta) -> Result<Claimed, Reconc
     if !ctx.may_write(ctx.clock.now()) {
         return Err(ReconcileError::NotHolder);
     }
-    let namespace = object.namespace.clone().unwrap_or_default();
-    let api: Api<TenantKms> = Api::namespaced(ctx.client.clone(), &namespace);
+    let (namespace, name) = object.id.parts();
+    let api: Api<TenantKms> = Api::namespaced(ctx.client.clone(), namespace);
     let patch = json!({
         "apiVersion": TenantKms::api_version(&()),
         "kind": TenantKms::kind(&()),
@@ -57,11 +56,10 @@ pub async fn claim(ctx: &Context, object: &ObjectMeta) -> Result<Claimed, Reconc
     });
     // An own manager for nothing but the claim: a manager that also owned the spec would remove it.
     let params = PatchParams::apply(&format!("tenant-kms-claim-{}", ctx.installation));
-    let name = object.name.clone().unwrap_or_default();
-    ctx.turn(&TenantId::new(&namespace, &name), false)?;
+    ctx.turn(&object.id, false)?;
     match timeout(
         DEADLINE,
-        api.patch_metadata(&name, &params, &Patch::Apply(&patch)),
+        api.patch_metadata(name, &params, &Patch::Apply(&patch)),
     )
     .await
     {

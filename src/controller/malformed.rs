@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
+use kube::ResourceExt;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
-use kube::core::error_boundary::InvalidObject;
 use kube::discovery::ApiResource;
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -13,6 +13,7 @@ use tracing::warn;
 use super::context::Context;
 use super::installation::{self, Claimed};
 use super::lease::describe;
+use super::object::Meta;
 use super::outcome::{Outcome, ReconcileError};
 use crate::api::{Reason, TenantKms};
 use crate::lock::lock;
@@ -23,16 +24,13 @@ const AGAIN: Duration = Duration::from_mins(1);
 const MESSAGE: &str = "This version of the operator cannot read the spec. Compare it with \
                        `kubectl explain tenantkms.spec`, and upgrade the operator if the CRD is newer.";
 
-pub async fn reconcile(
-    ctx: &Context,
-    id: &TenantId,
-    invalid: &InvalidObject,
-) -> (Outcome, Option<Duration>) {
+pub async fn reconcile(ctx: &Context, object: &Meta) -> (Outcome, Option<Duration>) {
+    let id = &object.id;
     ctx.forget_memory(id);
     if !*ctx.held.borrow() || !ctx.may_write(ctx.clock.now()) {
         return (Outcome::Malformed, Some(AGAIN));
     }
-    match installation::claim(ctx, &invalid.metadata).await {
+    match installation::claim(ctx, object).await {
         Ok(Claimed::Ours) => {}
         Ok(Claimed::Foreign) => return (Outcome::Foreign, None),
         Err(ReconcileError::Turn(wait)) => return (Outcome::Malformed, Some(wait)),
@@ -41,17 +39,16 @@ pub async fn reconcile(
             return (Outcome::ApiError, Some(AGAIN));
         }
     }
-    let metadata = &invalid.metadata;
-    let seen = (metadata.uid.clone(), metadata.resource_version.clone());
-    if lock(&ctx.malformed).get(id) == Some(&seen) {
+    let version = |version: &str| (object.uid.clone(), version.to_owned());
+    if lock(&ctx.malformed).get(id) == Some(&version(&object.resource_version)) {
         return (Outcome::Malformed, None);
     }
     if let Err(ReconcileError::Turn(wait)) = ctx.turn(id, false) {
         return (Outcome::Malformed, Some(wait));
     }
-    match tell(ctx, id, metadata.generation).await {
-        Ok(version) => {
-            lock(&ctx.malformed).insert(id.clone(), (seen.0, version));
+    match tell(ctx, id, object.generation).await {
+        Ok(told) => {
+            lock(&ctx.malformed).insert(id.clone(), version(&told));
             (Outcome::Malformed, None)
         }
         Err(error) => {
@@ -62,18 +59,14 @@ pub async fn reconcile(
 }
 
 /// Writes the status unless it is there; gives the version of the object that says it.
-async fn tell(
-    ctx: &Context,
-    id: &TenantId,
-    generation: Option<i64>,
-) -> Result<Option<String>, String> {
+async fn tell(ctx: &Context, id: &TenantId, generation: i64) -> Result<String, String> {
     let resource = ApiResource::erase::<TenantKms>(&());
     let api: Api<DynamicObject> =
         Api::namespaced_with(ctx.client.clone(), &id.namespace, &resource);
     let found = within(api.get(&id.name)).await?;
     let conditions = conditions(generation);
     if found.data["status"]["phase"] == "Pending" && says(&found.data, &conditions) {
-        return Ok(found.metadata.resource_version);
+        return Ok(found.resource_version().unwrap_or_default());
     }
     // The parser's own words may repeat a value: they go nowhere.
     warn!(tenant = %id, "the object cannot be read");
@@ -86,11 +79,11 @@ async fn tell(
         json!({ "status": { "phase": "Pending", "conditions": dated.collect::<Vec<_>>() } });
     let params = PatchParams::default();
     let written = within(api.patch_status(&id.name, &params, &Patch::Merge(&patch))).await?;
-    Ok(written.metadata.resource_version)
+    Ok(written.resource_version().unwrap_or_default())
 }
 
 /// What is to be said, without times.
-fn conditions(generation: Option<i64>) -> Vec<Value> {
+fn conditions(generation: i64) -> Vec<Value> {
     let condition = |(type_, status): (&str, &str)| {
         json!({
             "type": type_, "status": status, "reason": Reason::ProviderNotBuilt.name(),

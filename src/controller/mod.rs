@@ -14,6 +14,7 @@ pub mod installation;
 pub mod lease;
 mod malformed;
 pub mod namespaces;
+mod object;
 mod objects;
 pub mod outcome;
 mod prompts;
@@ -31,13 +32,6 @@ pub mod wakes;
 mod watch;
 pub mod work;
 pub mod writes;
-
-use kube::core::DeserializeGuard;
-
-use crate::api::TenantKms;
-
-/// An object as it is watched: one that cannot be read is a status, not a crash.
-pub type Guarded = DeserializeGuard<TenantKms>;
 
 pub use client::{ClientError, client};
 pub use objects::Syncing;

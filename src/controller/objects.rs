@@ -5,10 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use kube::ResourceExt;
+use kube::core::DeserializeGuard;
 use kube::runtime::watcher::Event;
 
 use super::context::Context;
-use super::{Guarded, sighting};
+use super::object::{self, Guarded};
+use super::sighting;
+use crate::api::TenantKms;
 use crate::lock::lock;
 use crate::provider::TenantId;
 
@@ -62,10 +65,11 @@ impl Objects {
     }
 
     /// Takes what the watch brings. Gives the tenants that are to be looked at.
-    pub fn take(&mut self, event: Event<Guarded>) -> Vec<TenantId> {
+    pub fn take(&mut self, event: Event<DeserializeGuard<TenantKms>>) -> Vec<TenantId> {
         match event {
             Event::Apply(object) => {
                 let id = self.id_of(&object);
+                let object = object::read(id.clone(), object);
                 note(&self.ctx, &id, &object, false);
                 self.seen.insert(id.clone(), Arc::new(object));
                 vec![id]
@@ -82,6 +86,7 @@ impl Objects {
             }
             Event::InitApply(object) => {
                 let id = self.id_of(&object);
+                let object = object::read(id.clone(), object);
                 self.listing.insert(id, Arc::new(object));
                 Vec::new()
             }
@@ -118,7 +123,7 @@ impl Objects {
     }
 
     /// The name of its tenant, which is kept once.
-    fn id_of(&self, object: &Guarded) -> TenantId {
+    fn id_of(&self, object: &DeserializeGuard<TenantKms>) -> TenantId {
         let id = TenantId::new(object.namespace().unwrap_or_default(), object.name_any());
         let known = self.seen.get_key_value(&id);
         known.map_or(id, |(known, _)| known.clone())

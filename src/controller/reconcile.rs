@@ -4,17 +4,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::ResourceExt;
-use kube::core::DeserializeGuard;
 use tracing::{Span, debug, info, warn};
 
 use super::attempt::{Launch, Trial};
 use super::context::{Context, Entry};
 use super::installation::{self, Claimed};
+use super::object::{Guarded, Object};
 use super::outcome::{Outcome, ReconcileError};
 use super::tenant::{Checked, until};
-use super::{Guarded, erasure, malformed, prompts, recording, status};
-use crate::api::{Reason, TenantKms};
+use super::{erasure, malformed, prompts, recording, status};
+use crate::api::Reason;
 use crate::clock::Moment;
 use crate::provider::TenantId;
 use crate::seal::{Seal, State, Transition};
@@ -28,10 +27,9 @@ const SHORTEST: Duration = Duration::from_millis(10);
 
 /// One wrapper for metrics, back-off and logs. Says after what pause to look again by itself.
 pub async fn run(ctx: &Arc<Context>, id: &TenantId, guarded: &Arc<Guarded>) -> Option<Duration> {
-    let DeserializeGuard(parsed) = guarded.as_ref();
     let started = ctx.clock.now();
-    let (outcome, next) = match parsed {
-        Err(invalid) => malformed::reconcile(ctx, id, invalid).await,
+    let (outcome, next) = match guarded.as_ref() {
+        Err(invalid) => malformed::reconcile(ctx, invalid).await,
         Ok(object) => {
             let span = tracing::info_span!("reconcile", tenant = %id);
             tenant(ctx, guarded, object, id, &span).await
@@ -45,7 +43,7 @@ pub async fn run(ctx: &Arc<Context>, id: &TenantId, guarded: &Arc<Guarded>) -> O
 async fn tenant(
     ctx: &Arc<Context>,
     guarded: &Arc<Guarded>,
-    object: &TenantKms,
+    object: &Object,
     id: &TenantId,
     span: &Span,
 ) -> (Outcome, Option<Duration>) {
@@ -53,11 +51,11 @@ async fn tenant(
         ctx.forget(id);
         return (Outcome::NotHeld, None);
     }
-    if object.metadata.deletion_timestamp.is_some() {
+    if object.meta.deleted.is_some() {
         ctx.forget(id);
         return deleting(ctx, object, id).await;
     }
-    let entry = ctx.entry(id, &object.uid().unwrap_or_default()).await;
+    let entry = ctx.entry(id, &object.meta.uid).await;
     let mut entry = entry.lock().await;
     match pass(ctx, guarded, object, id, &mut entry).await {
         Ok(outcome) => {
@@ -80,7 +78,7 @@ async fn tenant(
             if error.is_forbidden() && entry.api_failures == 2 {
                 let message = missing_rights(ctx, &error);
                 ctx.events
-                    .tell(object, Reason::KeyringMissing, false, &message);
+                    .tell(&object.meta, Reason::KeyringMissing, false, &message);
             }
             let back_off = Duration::from_secs(1 << entry.api_failures.min(5)).min(MOST_BACK_OFF);
             let again = back_off.mul_f64(0.5 + 0.5 * (ctx.jitter)());
@@ -91,8 +89,8 @@ async fn tenant(
 }
 
 /// A deleted tenant is served no more; its keys may wait to be erased.
-async fn deleting(ctx: &Context, object: &TenantKms, id: &TenantId) -> (Outcome, Option<Duration>) {
-    if !erasure::is_guarded(object) || installation::is_foreign(ctx, &object.metadata) {
+async fn deleting(ctx: &Context, object: &Object, id: &TenantId) -> (Outcome, Option<Duration>) {
+    if !erasure::is_guarded(object) || installation::is_foreign(ctx, &object.meta) {
         return (Outcome::Deleting, None);
     }
     match erasure::carry_out(ctx, object, id).await {
@@ -156,12 +154,12 @@ pub(super) fn next_look(ctx: &Context, entry: &Entry) -> Option<Duration> {
 async fn pass(
     ctx: &Arc<Context>,
     guarded: &Arc<Guarded>,
-    object: &TenantKms,
+    object: &Object,
     id: &TenantId,
     entry: &mut Entry,
 ) -> Result<Outcome, ReconcileError> {
     let mut failed = None;
-    match installation::claim(ctx, &object.metadata).await {
+    match installation::claim(ctx, &object.meta).await {
         Ok(Claimed::Ours) => {}
         Ok(Claimed::Foreign) => {
             ctx.forget(id);
@@ -198,13 +196,13 @@ async fn pass(
 /// Gives the state that was found.
 pub(super) async fn look(
     ctx: &Arc<Context>,
-    object: &TenantKms,
+    object: &Object,
     id: &TenantId,
     entry: &mut Entry,
     failed: &mut Option<ReconcileError>,
 ) -> Option<State> {
     if failed.is_none() && entry.tenant.needs_record() {
-        keep(failed, recording::load(ctx, object, id, entry).await);
+        keep(failed, recording::load(ctx, &object.meta, id, entry).await);
     }
     if failed.is_some() && entry.tenant.stored.is_none() {
         return None;

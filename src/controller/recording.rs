@@ -1,14 +1,13 @@
 //! Reads and writes a tenant's record, in an order where a crash anywhere loses nothing: the record
 //! first, then what rests on it. What is known in memory gives way to what is stored.
 
-use kube::ResourceExt;
 use tracing::{info, warn};
 
 use super::context::{Context, Entry};
+use super::object::Meta;
 use super::outcome::ReconcileError;
 use super::tenant::Stored;
 use super::{reconcile, work};
-use crate::api::TenantKms;
 use crate::clock::Moment;
 use crate::lock::lock;
 use crate::provider::TenantId;
@@ -21,14 +20,12 @@ use crate::session::Hold;
 /// Reads the record, or begins one for a tenant that is seen for the first time.
 pub async fn load(
     ctx: &Context,
-    object: &TenantKms,
+    object: &Meta,
     id: &TenantId,
     entry: &mut Entry,
 ) -> Result<(), ReconcileError> {
     let now = ctx.clock.now();
-    let created = object
-        .creation_timestamp()
-        .map_or(now.timestamp(), |time| time.0);
+    let created = object.created.unwrap_or(now.timestamp());
     let uid = ctx
         .namespaces
         .uid(&id.namespace, created, now.timestamp())

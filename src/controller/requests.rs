@@ -5,16 +5,16 @@
 use std::time::Duration;
 
 use aws_lc_rs::digest;
-use kube::ResourceExt;
 
-use crate::api::{HandledRequests, TenantKms};
+use super::object::Meta;
+use crate::api::HandledRequests;
 use crate::clock::Moment;
 use crate::provider::Code;
 use crate::random::encode_hex;
 
-const VERIFY: &str = "tenantkms.dev/verify-requested-at";
-const UNSEAL: &str = "tenantkms.dev/unseal-requested-at";
-const ROTATE: &str = "tenantkms.dev/rotate-requested-at";
+pub const VERIFY: &str = "tenantkms.dev/verify-requested-at";
+pub const UNSEAL: &str = "tenantkms.dev/unseal-requested-at";
+pub const ROTATE: &str = "tenantkms.dev/rotate-requested-at";
 const PAUSE: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Debug, Default)]
@@ -60,9 +60,8 @@ impl Slot {
 
 impl Asked {
     /// Looks at the annotations; true when an attempt is to be made now.
-    pub fn observe(&mut self, object: &TenantKms, handled: &HandledRequests, now: Moment) -> bool {
-        let annotations = object.annotations();
-        let value = |name| annotations.get(name).map(|value| harmless(value));
+    pub fn observe(&mut self, object: &Meta, handled: &HandledRequests, now: Moment) -> bool {
+        let value = |name| object.annotations.get(name).map(harmless);
         self.verify
             .observe(value(VERIFY), handled.verify_requested_at.as_ref());
         self.unseal
@@ -116,11 +115,8 @@ impl Asked {
 }
 
 /// The value that asks for another master key. Rotations are counted apart: one per hour.
-pub fn rotation(object: &TenantKms) -> Option<String> {
-    object
-        .annotations()
-        .get(ROTATE)
-        .map(|value| harmless(value))
+pub fn rotation(object: &Meta) -> Option<String> {
+    object.annotations.get(ROTATE).map(harmless)
 }
 
 /// The value itself when it is a plain time stamp or word, else a digest: what stands in an
@@ -136,8 +132,11 @@ fn harmless(value: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use kube::ResourceExt;
+
     use super::*;
-    use crate::api::{ProviderKind, TenantKmsSpec};
+    use crate::api::{ProviderKind, TenantKms, TenantKmsSpec};
+    use crate::controller::object::tests::watched;
 
     fn at(seconds: u64) -> Moment {
         Moment {
@@ -146,12 +145,12 @@ mod tests {
         }
     }
 
-    fn object(value: &str) -> TenantKms {
+    fn object(value: &str) -> Meta {
         let mut object = TenantKms::new("acme", TenantKmsSpec::new(ProviderKind::Azure, "k"));
         object
             .annotations_mut()
             .insert(VERIFY.to_owned(), value.to_owned());
-        object
+        watched(&object).meta
     }
 
     #[test]

@@ -1,31 +1,29 @@
 //! What an object says that keeps its tenant from being used, at the moment it is seen. Pure.
 
-use kube::ResourceExt;
-use kube::core::DeserializeGuard;
+use super::installation;
+use super::object::{Guarded, Object};
+use crate::api::{Aspect, Is, Phase};
+use crate::session::roster::{self, Veto};
 
-use super::{Guarded, installation};
-use crate::api::{Aspect, Is, Phase, TenantKms};
-use crate::session::roster::{Object, Veto};
-
-pub fn of(guarded: &Guarded, ours: &str) -> Object {
-    let uid = guarded.uid().unwrap_or_default();
-    let created = guarded.creation_timestamp().map(|time| time.0);
-    let DeserializeGuard(parsed) = guarded;
-    let Ok(object) = parsed else {
-        return Object {
-            uid,
-            created,
-            veto: Some(Veto::Malformed),
-            phase: None,
-            reason: None,
-            turned: None,
-        };
+pub fn of(guarded: &Guarded, ours: &str) -> roster::Object {
+    let object = match guarded {
+        Ok(object) => object,
+        Err(meta) => {
+            return roster::Object {
+                uid: meta.uid.clone(),
+                created: meta.created,
+                veto: Some(Veto::Malformed),
+                phase: None,
+                reason: None,
+                turned: None,
+            };
+        }
     };
     let status = object.status.as_ref();
     let condition = |aspect| status?.condition(aspect);
-    Object {
-        uid,
-        created,
+    roster::Object {
+        uid: object.meta.uid.clone(),
+        created: object.meta.created,
         veto: veto(object, ours),
         phase: status.and_then(|status| status.phase),
         reason: condition(Aspect::Ready).and_then(|ready| ready.reason),
@@ -33,11 +31,11 @@ pub fn of(guarded: &Guarded, ours: &str) -> Object {
     }
 }
 
-fn veto(object: &TenantKms, ours: &str) -> Option<Veto> {
+fn veto(object: &Object, ours: &str) -> Option<Veto> {
     let status = object.status.as_ref();
-    if object.metadata.deletion_timestamp.is_some() {
+    if object.meta.deleted.is_some() {
         Some(Veto::Deleted)
-    } else if installation::owner(&object.metadata) != Some(ours) {
+    } else if installation::owner(&object.meta) != Some(ours) {
         Some(Veto::Foreign)
     } else if object.spec.is_suspended() {
         Some(Veto::Suspended)

@@ -3,13 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::ResourceExt;
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::Guarded;
 use super::context::{Context, Entry};
+use super::object::{Guarded, Meta};
 use super::outcome::ReconcileError;
 use super::report::report as compose;
 use super::tenant::Reported;
@@ -25,7 +24,7 @@ pub async fn report(
     guarded: &Arc<Guarded>,
     entry: &mut Entry,
 ) -> Result<bool, ReconcileError> {
-    let Ok(object) = &guarded.0 else {
+    let Ok(object) = guarded.as_ref() else {
         return Ok(false);
     };
     let observed = object.status.as_ref();
@@ -52,8 +51,8 @@ pub async fn report(
         return Err(ReconcileError::NotHolder);
     }
     ctx.turn(&tenant.id, status.phase == Some(Phase::Sealed))?;
-    write(ctx, object, &patch).await?;
-    tell(ctx, object, tenant.reported().or(observed), &status);
+    write(ctx, &object.meta, &patch).await?;
+    tell(ctx, &object.meta, tenant.reported().or(observed), &status);
     if decided {
         entry.tenant.told(Reported::new(status, guarded));
     }
@@ -71,16 +70,15 @@ fn patch(observed: Option<&TenantKmsStatus>, status: &TenantKmsStatus) -> Option
 }
 
 /// Writes a status that says something new.
-pub async fn write(ctx: &Context, object: &TenantKms, patch: &Value) -> Result<(), ReconcileError> {
-    let api: Api<TenantKms> =
-        Api::namespaced(ctx.client.clone(), &object.namespace().unwrap_or_default());
+pub async fn write(ctx: &Context, object: &Meta, patch: &Value) -> Result<(), ReconcileError> {
+    let (namespace, name) = object.id.parts();
+    let api: Api<TenantKms> = Api::namespaced(ctx.client.clone(), namespace);
     let params = PatchParams {
         field_manager: Some(MANAGER.to_owned()),
         ..PatchParams::default()
     };
     let patch = Patch::Merge(patch);
-    let name = object.name_any();
-    match timeout(DEADLINE, api.patch_status(&name, &params, &patch)).await {
+    match timeout(DEADLINE, api.patch_status(name, &params, &patch)).await {
         Ok(Ok(_)) => {
             ctx.metrics.status_written();
             Ok(())
@@ -91,12 +89,7 @@ pub async fn write(ctx: &Context, object: &TenantKms, patch: &Value) -> Result<(
 }
 
 /// An Event when phase or reason changed.
-fn tell(
-    ctx: &Context,
-    object: &TenantKms,
-    before: Option<&TenantKmsStatus>,
-    after: &TenantKmsStatus,
-) {
+fn tell(ctx: &Context, object: &Meta, before: Option<&TenantKmsStatus>, after: &TenantKmsStatus) {
     let said =
         |status: &TenantKmsStatus| Some((status.phase?, status.condition(Aspect::Ready)?.reason?));
     let (new, old) = (said(after), before.and_then(said));

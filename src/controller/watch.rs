@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt, TryStreamExt, stream};
-use kube::ResourceExt;
 use kube::api::Api;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, watcher};
@@ -18,9 +17,10 @@ use tokio::time::{Instant, sleep_until};
 use tracing::warn;
 
 use super::context::Context;
+use super::object::Guarded;
 use super::objects::Objects;
+use super::reconcile;
 use super::schedule::Schedule;
-use super::{Guarded, reconcile};
 use crate::provider::TenantId;
 
 /// How many tenants are looked at at once; attempts on clouds are counted apart.
@@ -32,17 +32,13 @@ const WATCH_SECONDS: u32 = 10;
 /// Watches one namespace, or all, until `stop` says so.
 pub async fn run(ctx: Context, namespace: Option<String>, mut stop: signal::Receiver<bool>) {
     let api = match &namespace {
-        Some(namespace) => Api::<Guarded>::namespaced(ctx.client.clone(), namespace),
-        None => Api::<Guarded>::all(ctx.client.clone()),
+        Some(namespace) => Api::namespaced(ctx.client.clone(), namespace),
+        None => Api::all(ctx.client.clone()),
     };
     let mut woken = ctx.wakes.of_watch(namespace.as_deref());
     let ctx = Arc::new(ctx);
     let events = watcher(api, watcher::Config::default().timeout(WATCH_SECONDS))
         .default_backoff()
-        .modify(|object| {
-            // What nobody here reads is not kept in memory.
-            object.managed_fields_mut().clear();
-        })
         .inspect_err(|_| warn!("the watch was interrupted; it goes on by itself"))
         .filter_map(async |event| event.ok());
     let stopped = async move {

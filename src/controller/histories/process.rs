@@ -9,7 +9,7 @@ use axum::Router;
 use axum::extract::{Path, State};
 use axum::routing::get;
 use futures::channel::mpsc;
-use kube::{Client, ResourceExt};
+use kube::Client;
 use serde_json::json;
 use tokio::sync::{Notify, Semaphore, watch};
 
@@ -23,6 +23,7 @@ use crate::controller::context::{Context, Entry};
 use crate::controller::events::Events;
 use crate::controller::lease::Ownership;
 use crate::controller::namespaces::Namespaces;
+use crate::controller::object::tests::watched;
 use crate::controller::wakes::Wakes;
 use crate::controller::writes::Gate;
 use crate::controller::{Syncing, reconcile};
@@ -236,8 +237,8 @@ impl Process {
     }
 
     async fn look(&mut self, object: &TenantKms) -> Result<(), Crashed> {
-        let id = tenant();
-        let entry = self.ctx.entry(&id, &object.uid().unwrap_or_default()).await;
+        let (id, object) = (tenant(), watched(object));
+        let entry = self.ctx.entry(&id, &object.meta.uid).await;
         let mut entry = entry.lock().await;
         let record = self.store.record();
         let keyring = record.as_ref().and_then(|record| record.keyring.as_ref());
@@ -247,7 +248,7 @@ impl Process {
         tokio::select! {
             biased;
             () = self.crash.notified() => return Err(Crashed),
-            _ = reconcile::look(&self.ctx, object, &id, &mut entry, &mut failed) => {}
+            _ = reconcile::look(&self.ctx, &object, &id, &mut entry, &mut failed) => {}
         }
         reconcile::collect(&self.ctx, &id, &mut entry, self.clock.now());
         entry.api_failures = match &failed {

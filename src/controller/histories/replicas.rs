@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kube::ResourceExt;
-use kube::core::DeserializeGuard;
 
 use self::event::Event;
 use super::clock::{Dice, Hands, runtime, seed_jitter};
@@ -16,6 +15,7 @@ use super::process::{INSTALLATION, NAMESPACE, Process, tenant};
 use super::store::{Fault, Store};
 use crate::api::{ProviderKind, Reason, TenantKms, TenantKmsSpec, VerifySpec};
 use crate::clock::{Clock, Moment};
+use crate::controller::object::tests::watched;
 use crate::controller::tenant::Reported;
 use crate::controller::{objects, report, serving, sighting};
 use crate::lock::lock;
@@ -170,7 +170,7 @@ impl Town {
             shown.versions
         };
         for (object, written) in &self.objects[from..] {
-            let guarded = DeserializeGuard(Ok(object.clone()));
+            let guarded = Ok(watched(object));
             let vetoed = sighting::of(&guarded, INSTALLATION).veto.is_some();
             if vetoed && !shown.vetoed {
                 shown.veto = Some(self.clock.now());
@@ -205,7 +205,7 @@ impl Town {
             if entry.tenant.may_report(object.status.as_ref()) {
                 let known = entry.tenant.reported().or(object.status.as_ref());
                 let status = report::report(&entry.tenant.view(now), known);
-                let guarded = Arc::new(DeserializeGuard(Ok(object.clone())));
+                let guarded = Arc::new(Ok(watched(&object)));
                 entry.tenant.told(Reported::new(status.clone(), &guarded));
                 if object.status.as_ref() != Some(&status) {
                     let status = Some(status);

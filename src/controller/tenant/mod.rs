@@ -14,8 +14,9 @@ use jiff::Timestamp;
 use self::epochs::Epochs;
 use self::upkeep::Upkeep;
 use super::candidate::{Candidate, Verdict};
+use super::object::Object;
 use super::requests::{self, Asked};
-use crate::api::{Effective, HandledRequests, TenantKms, TenantKmsSpec};
+use crate::api::{Effective, HandledRequests, TenantKmsSpec};
 use crate::clock::Moment;
 use crate::provider::{Failure, TenantId};
 use crate::record::store::Version;
@@ -108,8 +109,8 @@ impl Tenant {
     }
 
     /// Looks at the object as it is now: a new spec, suspension, requests.
-    pub fn observe(&mut self, object: &TenantKms, now: Moment) {
-        self.generation = object.metadata.generation.unwrap_or_default();
+    pub fn observe(&mut self, object: &Object, now: Moment) {
+        self.generation = object.meta.generation;
         self.effective = Some(effective(&object.spec));
         let spec = if self.begins() {
             object.spec.beginning()
@@ -118,7 +119,7 @@ impl Tenant {
         };
         self.observe_suspension(object.spec.is_suspended(), now);
         self.upkeep.observe(
-            requests::rotation(object),
+            requests::rotation(&object.meta),
             object.spec.rotation_interval(),
             object.spec.erased_ids(),
         );
@@ -143,7 +144,7 @@ impl Tenant {
             known.generation = self.generation;
         }
         let handled = self.handled().clone();
-        if self.asked.observe(object, &handled, now) && !self.suspended {
+        if self.asked.observe(&object.meta, &handled, now) && !self.suspended {
             let unseal = self.asked.unseal_pending();
             if !unseal {
                 self.upkeep.request_survey(now);

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::api::TenantKmsStatus;
-use crate::controller::Guarded;
+use crate::controller::object::Guarded;
 
 #[derive(Debug)]
 pub enum Reported {
@@ -31,15 +31,14 @@ impl Reported {
 }
 
 fn observed(object: &Guarded) -> Option<&TenantKmsStatus> {
-    object.0.as_ref().ok()?.status.as_ref()
+    object.as_ref().ok()?.status.as_ref()
 }
 
 #[cfg(test)]
 mod tests {
-    use kube::core::DeserializeGuard;
-
     use super::*;
     use crate::api::{Phase, ProviderKind, TenantKms, TenantKmsSpec};
+    use crate::controller::object::tests::watched;
 
     fn status(phase: Phase) -> TenantKmsStatus {
         TenantKmsStatus {
@@ -52,7 +51,7 @@ mod tests {
         let spec = TenantKmsSpec::new(ProviderKind::Local, "local://k");
         let mut object = TenantKms::new("acme", spec);
         object.status = Some(status(phase));
-        Arc::new(DeserializeGuard(Ok(object)))
+        Arc::new(Ok(watched(&object)))
     }
 
     #[test]

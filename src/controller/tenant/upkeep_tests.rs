@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::api::{ProviderKind, Reason, TenantKms, TenantKmsSpec};
+use crate::controller::object::tests::watched;
 use crate::controller::tenant::{Stored, Success};
 use crate::provider::{TenantId, Wrapped};
 use crate::record::Applied;
@@ -50,7 +51,7 @@ fn asked() -> Tenant {
     let mut object = TenantKms::new("acme", spec);
     object.metadata.annotations =
         Some([("tenantkms.dev/rotate-requested-at".into(), "1".into())].into());
-    tenant.observe(&object, at(1));
+    tenant.observe(&watched(&object), at(1));
     tenant
 }
 
