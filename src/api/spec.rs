@@ -52,7 +52,7 @@ pub struct TenantKmsSpec {
     pub master_key: Option<Box<MasterKeySpec>>,
     /// The sessions handed to workloads.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub session: Option<SessionSpec>,
+    pub session: Option<Box<SessionSpec>>,
     /// What becomes of the wrapped keys when this object is deleted: Retain or Erase. Absent
     /// means Retain.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -98,15 +98,15 @@ impl std::fmt::Debug for Context {
 
 impl Context {
     /// The memory of this tenant; a new one when the object is another than before.
-    pub async fn entry(&self, id: &TenantId, object_uid: &str) -> Arc<AsyncMutex<Entry>> {
+    pub async fn entry(&self, id: &TenantId, object_uid: &Arc<str>) -> Arc<AsyncMutex<Entry>> {
         let known = lock(&self.tenants).get(id).cloned();
         if let Some(entry) = known
-            && entry.lock().await.tenant.object_uid == object_uid
+            && entry.lock().await.tenant.object_uid == *object_uid
         {
             return entry;
         }
         let entry = Arc::new(AsyncMutex::new(Entry {
-            tenant: Tenant::new(id.clone(), object_uid.to_owned()),
+            tenant: Tenant::new(id.clone(), object_uid.clone()),
             open: OpenAttempts::default(),
             api_failures: 0,
             policy: self.policy.borrow().clone(),

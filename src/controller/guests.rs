@@ -140,7 +140,7 @@ struct Known {
     spec: TenantKmsSpec,
     seal: Seal,
     /// Of the object that is there.
-    object_uid: String,
+    object_uid: Arc<str>,
     changes: u64,
     /// The last one that was acted on.
     barrier: Option<Barrier>,

@@ -50,7 +50,7 @@ pub async fn claim(ctx: &Context, object: &Meta) -> Result<Claimed, ReconcileErr
         "kind": TenantKms::kind(&()),
         "metadata": {
             // An object of the same name that was created meanwhile is not the one we saw.
-            "uid": object.uid,
+            "uid": &*object.uid,
             "annotations": { ANNOTATION: ctx.installation },
         },
     });

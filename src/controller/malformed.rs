@@ -39,7 +39,7 @@ pub async fn reconcile(ctx: &Context, object: &Meta) -> (Outcome, Option<Duratio
             return (Outcome::ApiError, Some(AGAIN));
         }
     }
-    let version = |version: &str| (object.uid.clone(), version.to_owned());
+    let version = |version: &str| (object.uid.to_string(), version.to_owned());
     if lock(&ctx.malformed).get(id) == Some(&version(&object.resource_version)) {
         return (Outcome::Malformed, None);
     }

@@ -1,6 +1,8 @@
 //! An object as it is kept in memory: what the operator reads of it and nothing else, as there are many
 //! and all are kept. Read once, when the watch brings it.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
@@ -24,7 +26,8 @@ pub struct Object {
 #[derive(Clone, Debug)]
 pub struct Meta {
     pub id: TenantId,
-    pub uid: String,
+    /// Shared with what else is kept of the object.
+    pub uid: Arc<str>,
     pub resource_version: String,
     pub generation: i64,
     pub created: Option<Timestamp>,
@@ -81,7 +84,7 @@ impl Meta {
         let at = |time: Time| time.0;
         Self {
             id,
-            uid: object.uid.unwrap_or_default(),
+            uid: object.uid.unwrap_or_default().into(),
             resource_version: object.resource_version.unwrap_or_default(),
             generation: object.generation.unwrap_or_default(),
             created: object.creation_timestamp.map(at),
@@ -98,7 +101,7 @@ impl Meta {
             kind: Some(TenantKms::kind(&()).into_owned()),
             namespace: Some(self.id.namespace.clone()),
             name: Some(self.id.name.clone()),
-            uid: Some(self.uid.clone()),
+            uid: Some(self.uid.to_string()),
             ..ObjectReference::default()
         }
     }
@@ -147,7 +150,7 @@ pub mod tests {
         });
         let object = serde_json::from_value(object).expect("guarded");
         let meta = read(id(), object).expect_err("unreadable");
-        assert_eq!((meta.uid.as_str(), meta.generation), ("u", 3));
+        assert_eq!((&*meta.uid, meta.generation), ("u", 3));
         assert_eq!(meta.resource_version, "7");
         assert_eq!(installation::owner(&meta), Some("ours"));
     }

@@ -8,8 +8,10 @@ use super::candidate::Verdict;
 use super::risk::{self, Secret};
 use super::tenant::Reading;
 use crate::api::condition::{self, Aspect, Condition, Is};
+use crate::api::duration::format_duration;
 use crate::api::{
-    Effective, HandledRequests, MasterKeyStatus, Phase, Reason, TenantKmsStatus, VerifyError,
+    DeletionPolicy, Effective, HandledRequests, MasterKeyStatus, Phase, Reason, TenantKmsSpec,
+    TenantKmsStatus, VerifyError,
 };
 use crate::provider::{Failure, external_id};
 use crate::record::keyring::{Key, Keyring};
@@ -44,7 +46,8 @@ pub struct View<'a> {
     /// What the key in use can do no more, or what keeps its master key from being rotated.
     pub refused: Option<&'a Failure>,
     pub keyring: Option<&'a Keyring>,
-    pub effective: Option<&'a Effective>,
+    /// The spec of the object as it is now.
+    pub wanted: Option<&'a TenantKmsSpec>,
     pub handled: &'a HandledRequests,
     /// What was read of the key in force.
     pub reading: Option<&'a Reading>,
@@ -266,7 +269,7 @@ pub fn report(view: &View<'_>, reported: Option<&TenantKmsStatus>) -> TenantKmsS
         identity: view.identity.map(str::to_owned),
         kek_version: view.kek_version.map(str::to_owned),
         master_keys: view.keyring.map_or_else(Vec::new, master_keys),
-        effective: view.effective.cloned(),
+        effective: view.wanted.map(effective),
         external_id: view.external_id_of.map(external_id),
         handled_requests: (*view.handled != HandledRequests::default())
             .then(|| Box::new(view.handled.clone())),
@@ -275,6 +278,18 @@ pub fn report(view: &View<'_>, reported: Option<&TenantKmsStatus>) -> TenantKmsS
         status.last_verified_time = view.last_verified.map(Time).or(status.last_verified_time);
     }
     status
+}
+
+fn effective(spec: &TenantKmsSpec) -> Effective {
+    let timing = spec.timing();
+    Effective {
+        interval: format_duration(timing.interval),
+        proof_ttl: format_duration(timing.proof_ttl),
+        deletion_policy: match spec.deletion_policy {
+            Some(DeletionPolicy::Erase) => "Erase".to_owned(),
+            _ => "Retain".to_owned(),
+        },
+    }
 }
 
 /// The newest ones, newest first.

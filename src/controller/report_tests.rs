@@ -44,7 +44,7 @@ fn blank() -> View<'static> {
         external_id_of: None,
         refused: None,
         keyring: None,
-        effective: None,
+        wanted: None,
         handled: &NOTHING,
         reading: None,
         secret: None,

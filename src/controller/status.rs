@@ -32,7 +32,7 @@ pub async fn report(
     let decided = tenant.may_report(observed);
     let status = if decided {
         let known = tenant.reported().or(observed);
-        compose(&tenant.view(ctx.clock.now()), known)
+        compose(&tenant.view(&object.spec, ctx.clock.now()), known)
     } else if let Some(observed) = observed {
         // Not decided yet: conditions stay, but people may see what goes wrong.
         tenant.with_last_failure(observed.clone())

@@ -51,7 +51,6 @@ impl Active {
 
 fn success(kms: &dyn Kms, kek_version: &str) -> Success {
     Success {
-        key_id: kms.key_id().to_owned(),
         kek_version: kek_version.to_owned(),
         identity: kms.identity().to_owned(),
     }

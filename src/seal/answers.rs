@@ -121,7 +121,7 @@ impl Seal {
         now: Moment,
         jitter: f64,
     ) -> Option<Transition> {
-        self.last_failure = Some((failure.clone(), now));
+        self.last_failure = Some(Box::new((failure.clone(), now)));
         if let State::Sealed { cause, since } = self.state {
             self.successes = 0;
             self.due = Some(started.after(pace::sealed(jitter)));
@@ -162,11 +162,11 @@ impl Seal {
             return self.seal(Cause::Denial, denial, now, jitter);
         }
         let due = now.after(pace::confirm(jitter));
-        self.doubt = Some(Doubt {
+        self.doubt = Some(Box::new(Doubt {
             denial,
             begun: false,
             by: due.after(pace::CONFIRMATION),
-        });
+        }));
         self.raise_barrier(Some(now));
         self.due = Some(due);
         Transition::Doubted

@@ -73,8 +73,9 @@ pub struct Seal {
     proof: Option<Moment>,
     /// What explains the state: the reason of a seal, or what went wrong since the last proof.
     trouble: Option<Failure>,
-    last_failure: Option<(Failure, Moment)>,
-    doubt: Option<Doubt>,
+    // Boxed as most have none most of the time.
+    last_failure: Option<Box<(Failure, Moment)>>,
+    doubt: Option<Box<Doubt>>,
     search: Search,
     barrier: Barrier,
     open: Option<Open>,
@@ -182,7 +183,7 @@ impl Seal {
 
     /// The newest failed attempt and when its answer came; cleared by a success.
     pub fn last_failure(&self) -> Option<&(Failure, Moment)> {
-        self.last_failure.as_ref()
+        self.last_failure.as_deref()
     }
 
     /// How often this process has sealed the tenant. The record's seal epoch is to be raised once for

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use jiff::Timestamp;
 
@@ -26,7 +26,7 @@ pub enum Veto {
 /// An object as it is now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Object {
-    pub uid: String,
+    pub uid: Arc<str>,
     pub created: Option<Timestamp>,
     pub veto: Option<Veto>,
     pub phase: Option<Phase>,

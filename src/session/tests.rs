@@ -258,7 +258,7 @@ fn a_session_ends_with_its_proof_where_the_customer_brings_the_key() {
 
 fn object() -> Object {
     Object {
-        uid: "object".to_owned(),
+        uid: "object".into(),
         created: None,
         veto: None,
         phase: None,
@@ -303,7 +303,7 @@ fn who_may_have_missed_a_seal_takes_every_turn_for_one() {
         let seen = roster.get(&id()).expect("seen");
         assert_eq!(seen.barrier.is_some(), void);
         let again = Object {
-            uid: "another".to_owned(),
+            uid: "another".into(),
             ..turned.clone()
         };
         roster.see(id(), again, at(8, 8), strict);

@@ -276,7 +276,7 @@ impl Process {
         };
         let record = &stored.record;
         let new = Marks {
-            object_uid: entry.tenant.object_uid.clone(),
+            object_uid: entry.tenant.object_uid.to_string(),
             tenant_uid: record.tenant_uid.clone(),
             revision: record.keyring.as_ref().map_or(0, |one| one.revision),
             epoch: record.seal_epoch,

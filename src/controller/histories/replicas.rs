@@ -204,7 +204,7 @@ impl Town {
             let mut entry = entry.try_lock().expect("nobody works");
             if entry.tenant.may_report(object.status.as_ref()) {
                 let known = entry.tenant.reported().or(object.status.as_ref());
-                let status = report::report(&entry.tenant.view(now), known);
+                let status = report::report(&entry.tenant.view(&object.spec, now), known);
                 let guarded = Arc::new(Ok(watched(&object)));
                 entry.tenant.told(Reported::new(status.clone(), &guarded));
                 if object.status.as_ref() != Some(&status) {

@@ -28,7 +28,6 @@ impl Basis {
 /// How the key was reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Success {
-    pub key_id: String,
     pub kek_version: String,
     pub identity: String,
 }

@@ -9,6 +9,8 @@ mod taken;
 mod upkeep;
 mod view;
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use self::epochs::Epochs;
@@ -16,7 +18,7 @@ use self::upkeep::Upkeep;
 use super::candidate::{Candidate, Verdict};
 use super::object::Object;
 use super::requests::{self, Asked};
-use crate::api::{Effective, HandledRequests, TenantKmsSpec};
+use crate::api::{HandledRequests, TenantKmsSpec};
 use crate::clock::Moment;
 use crate::provider::{Failure, TenantId};
 use crate::record::store::Version;
@@ -39,7 +41,7 @@ pub struct Stored {
 #[derive(Debug)]
 pub struct Tenant {
     pub id: TenantId,
-    pub object_uid: String,
+    pub object_uid: Arc<str>,
     pub stored: Option<Stored>,
     /// Something else may be stored by now; until it is read, `stored` is what is known.
     pub stale: bool,
@@ -56,7 +58,6 @@ pub struct Tenant {
     generation: i64,
     last_success: Option<(Success, Timestamp)>,
     candidate_failure: Option<(Failure, Timestamp)>,
-    effective: Option<Effective>,
     upkeep: Upkeep,
     /// What the object asks for and does not get, beside its key.
     objection: Option<Verdict>,
@@ -64,7 +65,7 @@ pub struct Tenant {
 }
 
 impl Tenant {
-    pub fn new(id: TenantId, object_uid: String) -> Self {
+    pub fn new(id: TenantId, object_uid: Arc<str>) -> Self {
         Self {
             id,
             object_uid,
@@ -81,7 +82,6 @@ impl Tenant {
             generation: -1,
             last_success: None,
             candidate_failure: None,
-            effective: None,
             upkeep: Upkeep::default(),
             objection: None,
             reported: None,
@@ -111,7 +111,6 @@ impl Tenant {
     /// Looks at the object as it is now: a new spec, suspension, requests.
     pub fn observe(&mut self, object: &Object, now: Moment) {
         self.generation = object.meta.generation;
-        self.effective = Some(effective(&object.spec));
         let spec = if self.begins() {
             object.spec.beginning()
         } else {
@@ -341,16 +340,4 @@ pub fn until(then: Moment, now: Moment) -> std::time::Duration {
 
 fn timing(spec: &TenantKmsSpec) -> seal::Timing {
     spec.timing()
-}
-
-fn effective(spec: &TenantKmsSpec) -> Effective {
-    let timing = timing(spec);
-    Effective {
-        interval: crate::api::duration::format_duration(timing.interval),
-        proof_ttl: crate::api::duration::format_duration(timing.proof_ttl),
-        deletion_policy: match spec.deletion_policy {
-            Some(crate::api::DeletionPolicy::Erase) => "Erase".to_owned(),
-            _ => "Retain".to_owned(),
-        },
-    }
 }

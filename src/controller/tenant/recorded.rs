@@ -42,9 +42,9 @@ impl Tenant {
     fn own(&self, wanted: &mut Record) {
         if let Some(applied) = &mut wanted.applied
             && self.candidate.is_none()
-            && applied.object_uid != self.object_uid
+            && applied.object_uid != *self.object_uid
         {
-            applied.object_uid.clone_from(&self.object_uid);
+            applied.object_uid = self.object_uid.to_string();
             applied.generation = self.generation;
         }
     }
@@ -64,7 +64,7 @@ impl Tenant {
     /// The same, if it was verified for this object: only that moves its keys.
     pub fn movable(&self) -> Option<TenantKmsSpec> {
         let applied = self.applied()?;
-        (applied.object_uid == self.object_uid).then(|| applied.spec.clone())
+        (applied.object_uid == *self.object_uid).then(|| applied.spec.clone())
     }
 
     /// The active master key as a check needs it.
@@ -104,7 +104,7 @@ impl Tenant {
         record.claim.clone_from(&proved.tried.claim);
         record.applied = Some(Applied {
             spec: proved.spec.verifiable(),
-            object_uid: self.object_uid.clone(),
+            object_uid: self.object_uid.to_string(),
             generation: proved.generation,
         });
         let before = stored.keyring.as_ref();

@@ -19,7 +19,7 @@ impl Tenant {
         self.epochs.seen(stored.record.seal_epoch);
         self.store(stored);
         let earlier = self.applied().map(|applied| applied.object_uid.as_str());
-        if earlier.is_some_and(|uid| uid != self.object_uid) && self.epochs.succeeds() {
+        if earlier.is_some_and(|uid| uid != &*self.object_uid) && self.epochs.succeeds() {
             self.end_sessions();
         }
     }

@@ -46,7 +46,7 @@ fn asked() -> Tenant {
     });
     let record = record.with_keyring(Keyring::begin(None, kek, minted, at(0).timestamp()));
     let version = Version("1".to_owned());
-    let mut tenant = Tenant::new(id, "uid".to_owned());
+    let mut tenant = Tenant::new(id, "uid".into());
     tenant.take_record(Stored { record, version }, at(1));
     let mut object = TenantKms::new("acme", spec);
     object.metadata.annotations =
@@ -69,7 +69,6 @@ fn a_rotation_that_is_due_wakes_an_active_tenant_and_no_sealed_one() {
     let mut tenant = asked();
     assert_eq!(tenant.next_rotation(at(2)), None, "not proved yet");
     let success = Success {
-        key_id: "k".to_owned(),
         kek_version: "1".to_owned(),
         identity: "me".to_owned(),
     };

@@ -39,10 +39,10 @@ impl Tenant {
         self.reported.as_ref()?.status()
     }
 
-    pub fn view(&self, now: Moment) -> View<'_> {
+    pub fn view<'a>(&'a self, wanted: &'a TenantKmsSpec, now: Moment) -> View<'a> {
         let decided = self
             .applied()
-            .filter(|applied| applied.object_uid == self.object_uid)
+            .filter(|applied| applied.object_uid == *self.object_uid)
             .map_or(-1, |applied| applied.generation);
         let reported = self.reported().and_then(|old| old.observed_generation);
         View {
@@ -70,7 +70,7 @@ impl Tenant {
                 .as_ref()
                 .map(|(one, _)| one.kek_version.as_str()),
             external_id_of: self.external_id_of(),
-            effective: self.effective.as_ref(),
+            wanted: Some(wanted),
             keyring: self.keyring(),
             handled: self.handled(),
             reading: self.upkeep.reading(),
