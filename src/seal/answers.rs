@@ -66,7 +66,7 @@ impl Seal {
             return None;
         }
         self.drop_open();
-        self.last_failure = Some((denial.clone(), now));
+        self.last_failure = Some(Box::new((denial.clone(), now)));
         Some(self.deny(denial, now, jitter))
     }
 
