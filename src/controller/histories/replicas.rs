@@ -148,6 +148,7 @@ impl Town {
         spec.verify = Some(Box::new(VerifySpec {
             interval: Some(format!("{}s", INTERVAL.as_secs())),
             proof_ttl: Some(format!("{}s", PROOF_TTL.as_secs())),
+            ..VerifySpec::default()
         }));
         self.names += 1;
         let mut object = TenantKms::new("acme", spec);
