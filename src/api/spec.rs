@@ -198,6 +198,10 @@ pub struct VerifySpec {
     /// How long a proof may be relied on, 1m to 5m. Absent means 5m.
     #[serde(rename = "proofTTL", skip_serializing_if = "Option::is_none")]
     pub proof_ttl: Option<String>,
+    /// A longer interval for tenants nobody uses; at least `interval`. Taken, and not used yet: every tenant
+    /// is checked each `interval`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idle_interval: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -76,6 +76,7 @@ mod tests {
             verify: Some(Box::new(VerifySpec {
                 interval: interval.map(Into::into),
                 proof_ttl: proof_ttl.map(Into::into),
+                idle_interval: None,
             })),
             master_key: None,
             session: None,

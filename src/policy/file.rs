@@ -63,6 +63,10 @@ struct Allow {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[allow(clippy::struct_field_names, reason = "the file's own names")]
 struct LimitsFile {
+    vault_host_rps: Option<u32>,
+    aws_account_region_rps: Option<u32>,
+    gcp_project_rps: Option<u32>,
+    identity_rps: Option<u32>,
     agent_tenant_rps: Option<u32>,
     agent_caller_rps: Option<u32>,
 }
@@ -111,6 +115,7 @@ pub fn parse(text: &str) -> Result<Policy, Invalid> {
         own_azure: file.operator_identity.azure,
         suffixes: file.allowed_endpoint_suffixes,
         limits: limits(&file.limits)?,
+        unenforced: unenforced(&file.limits)?,
     })
 }
 
@@ -137,22 +142,33 @@ fn key_patterns(at: &str, patterns: &[String]) -> Result<Vec<KeyPattern>, Invali
 
 fn limits(file: &LimitsFile) -> Result<Limits, Invalid> {
     let defaults = Limits::default();
-    let limit = |name: &str, given: Option<u32>, default: u32| match given {
-        Some(0) => Err(Invalid(format!("limits.{name} must be at least 1"))),
-        given => Ok(given.unwrap_or(default)),
-    };
+    let of_tenant = limit("agentTenantRps", file.agent_tenant_rps)?;
+    let of_caller = limit("agentCallerRps", file.agent_caller_rps)?;
     Ok(Limits {
-        agent_tenant_rps: limit(
-            "agentTenantRps",
-            file.agent_tenant_rps,
-            defaults.agent_tenant_rps,
-        )?,
-        agent_caller_rps: limit(
-            "agentCallerRps",
-            file.agent_caller_rps,
-            defaults.agent_caller_rps,
-        )?,
+        agent_tenant_rps: of_tenant.unwrap_or(defaults.agent_tenant_rps),
+        agent_caller_rps: of_caller.unwrap_or(defaults.agent_caller_rps),
     })
+}
+
+/// Those of requests to the clouds, which the operator does not keep yet: nobody is to rely on them unknowing.
+fn unenforced(file: &LimitsFile) -> Result<Vec<&'static str>, Invalid> {
+    let mut given = Vec::new();
+    for (name, value) in [
+        ("vaultHostRps", file.vault_host_rps),
+        ("awsAccountRegionRps", file.aws_account_region_rps),
+        ("gcpProjectRps", file.gcp_project_rps),
+        ("identityRps", file.identity_rps),
+    ] {
+        given.extend(limit(name, value)?.map(|_| name));
+    }
+    Ok(given)
+}
+
+fn limit(name: &str, given: Option<u32>) -> Result<Option<u32>, Invalid> {
+    if given == Some(0) {
+        return Err(Invalid(format!("limits.{name} must be at least 1")));
+    }
+    Ok(given)
 }
 
 /// Serde's words quote what stands in the file; only the part that comes from the types is kept.

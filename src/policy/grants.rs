@@ -17,6 +17,7 @@ pub struct Policy {
     pub(super) own_azure: OwnAzure,
     pub(super) suffixes: Vec<String>,
     pub(super) limits: Limits,
+    pub(super) unenforced: Vec<&'static str>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -133,11 +134,16 @@ impl Policy {
     pub fn summary(&self) -> String {
         format!(
             "client secret variables   {}\nown identity, grants      {}\nown identity in Azure     \
-             {:?}\nextra endpoint suffixes   {}\n",
+             {:?}\nextra endpoint suffixes   {}\nlimits not enforced yet   {}\n",
             self.variables.len(),
             self.keys.len(),
             self.own_azure,
-            self.suffixes.len()
+            self.suffixes.len(),
+            if self.unenforced.is_empty() {
+                "none".to_owned()
+            } else {
+                self.unenforced.join(", ")
+            }
         )
     }
 
@@ -147,5 +153,10 @@ impl Policy {
 
     pub fn limits(&self) -> Limits {
         self.limits
+    }
+
+    /// The limits in the file that are not enforced yet.
+    pub fn unenforced(&self) -> &[&'static str] {
+        &self.unenforced
     }
 }

@@ -12,7 +12,7 @@ operatorIdentity:
   azure: managedIdentity
   allow: [{ tenants: ["tenants/*"], keys: ["https://acme-kv.vault.azure.net/keys/*"] }]
 allowedEndpointSuffixes: [vault.example.test]
-limits: { agentCallerRps: 8 }
+limits: { vaultHostRps: 7, agentCallerRps: 8 }
 "#;
 
 #[test]
@@ -36,6 +36,12 @@ fn grants_what_is_written_and_nothing_else() {
     assert_eq!(policy.own_azure(), OwnAzure::ManagedIdentity);
     assert_eq!(policy.limits().agent_tenant_rps, 20_000);
     assert_eq!(policy.limits().agent_caller_rps, 8);
+    assert_eq!(policy.unenforced(), ["vaultHostRps"]);
+    assert!(
+        policy
+            .summary()
+            .contains("not enforced yet   vaultHostRps\n")
+    );
     assert!(!Policy::default().allows_own_identity(&acme, key));
 }
 
@@ -69,6 +75,7 @@ fn a_refusal_names_the_place_and_never_the_value() {
             "allowedEndpointSuffixes: [.hunter2]",
             "allowedEndpointSuffixes[0]",
         ),
+        ("limits: {vaultHostRps: 0}", "limits.vaultHostRps"),
         ("limits: {agentTenantRps: 0}", "limits.agentTenantRps"),
         ("limits: {agentCallerRps: 0}", "limits.agentCallerRps"),
         ("limits: {agentTenantRps: hunter2}", "expected u32"),

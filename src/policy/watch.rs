@@ -45,6 +45,7 @@ pub async fn watch(path: Option<PathBuf>) -> Result<Watched, Invalid> {
         None if named => return Err(missing(&path)),
         None => Policy::default(),
     };
+    tell(&path, &first);
     let (policy, policies) = watch::channel(Arc::new(first));
     let (fault, faults) = watch::channel(None);
     tokio::spawn(follow(path, named, seen, policy, fault));
@@ -52,6 +53,17 @@ pub async fn watch(path: Option<PathBuf>) -> Result<Watched, Invalid> {
         policy: policies,
         fault: faults,
     })
+}
+
+fn tell(path: &Path, policy: &Policy) {
+    tracing::info!(path = %path.display(), "configuration read");
+    let limits = policy.unenforced();
+    if !limits.is_empty() {
+        tracing::warn!(
+            ?limits,
+            "the configuration has limits that are not enforced yet"
+        );
+    }
 }
 
 async fn follow(
@@ -83,7 +95,7 @@ async fn follow(
         seen = now;
         match next {
             Ok(next) => {
-                tracing::info!(path = %path.display(), "configuration read");
+                tell(&path, &next);
                 policy.send_if_modified(|held| {
                     let changed = **held != next;
                     if changed {

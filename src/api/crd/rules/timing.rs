@@ -10,6 +10,9 @@ const FORM: &str = "write a duration such as 30s, 5m or 1h30m";
 pub(super) fn verify() -> Vec<ValidationRule> {
     let interval = is_duration("interval");
     let proof_ttl = is_duration("proofTTL");
+    let idle = is_duration("idleInterval");
+    let interval_or_default =
+        format!("(has(self.interval) && {interval} ? duration(self.interval) : duration('30s'))");
     let proof_ttl_or_default =
         format!("(has(self.proofTTL) && {proof_ttl} ? duration(self.proofTTL) : duration('5m'))");
     vec![
@@ -27,6 +30,15 @@ pub(super) fn verify() -> Vec<ValidationRule> {
             "interval",
             "interval is at most half of proofTTL (which is 5m when absent): a proof must survive \
              one failed check",
+        ),
+        range("idleInterval", &[], FORM),
+        rule(
+            format!(
+                "!has(self.idleInterval) || !{idle} || \
+                 duration(self.idleInterval) >= {interval_or_default}"
+            ),
+            "idleInterval",
+            "idleInterval is at least interval (which is 30s when absent)",
         ),
     ]
 }
