@@ -301,7 +301,7 @@ mod tests {
             }
         };
         let mut answers = Vec::new();
-        let (_, _, read) = tokio::join!(
+        let ((), (), read) = tokio::join!(
             serve(near, answer, BOUNDS, stopped),
             sending,
             reads.read_to_end(&mut answers),

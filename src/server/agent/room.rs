@@ -35,9 +35,7 @@ pub struct Room {
 /// Room that is taken until this is dropped.
 #[derive(Debug)]
 pub struct Place {
-    _of_caller: OwnedSemaphorePermit,
-    _of_group: OwnedSemaphorePermit,
-    _of_all: OwnedSemaphorePermit,
+    _permits: [OwnedSemaphorePermit; 3],
 }
 
 impl Room {
@@ -64,11 +62,12 @@ impl Room {
         let of_group = self.groups.of(group);
         let place = async {
             // In this order nobody holds what others wait for while it waits for its own.
-            Some(Place {
-                _of_caller: of_caller.acquire_many_owned(cost).await.ok()?,
-                _of_group: of_group.acquire_many_owned(cost).await.ok()?,
-                _of_all: self.all.clone().acquire_many_owned(cost).await.ok()?,
-            })
+            let permits = [
+                of_caller.acquire_many_owned(cost).await.ok()?,
+                of_group.acquire_many_owned(cost).await.ok()?,
+                self.all.clone().acquire_many_owned(cost).await.ok()?,
+            ];
+            Some(Place { _permits: permits })
         };
         timeout(PATIENCE, place).await.ok().flatten()
     }

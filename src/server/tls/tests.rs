@@ -338,7 +338,8 @@ async fn what_was_refused_at_the_start_is_served_when_it_holds() {
 
     // The same files: the clock was wrong.
     *clock.0.lock().expect("one thread") = now();
-    certificates.held.changed().await.expect("a certificate");
+    let mended = tokio::time::timeout(Duration::from_secs(20), certificates.held.changed());
+    mended.await.expect("in time").expect("a certificate");
     assert!(certificates.ready());
     fault.changed().await.expect("mended");
     assert_eq!(*fault.borrow(), None);
