@@ -194,7 +194,7 @@ async fn a_wrong_value_is_refused_in_words() -> Result<()> {
         (r#"installation="Bad Name""#, "at '/installation'"),
         // 33 characters, where the operator takes 32.
         (
-            "installation=abcdefghijklmnopqrstuvwxyz0123456",
+            r#"installation="abcdefghijklmnopqrstuvwxyz0123456""#,
             "at '/installation'",
         ),
         (r#"image={"digest":"latest"}"#, "at '/image/digest'"),
