@@ -156,8 +156,13 @@ mod tests {
             let name = option.get_long().expect("a long name");
             let variable = option.get_env().and_then(|name| name.to_str());
             let variable = variable.expect("a variable");
-            for word in [format!("`--{name}`"), format!("`{variable}`")] {
-                assert!(page.contains(&word), "{word}");
+            let default = option.get_default_values().iter();
+            let default = default.filter_map(|value| value.to_str());
+            for word in [format!("--{name}").as_str(), variable]
+                .into_iter()
+                .chain(default)
+            {
+                assert!(page.contains(&format!("`{word}`")), "{word}");
             }
         }
     }
