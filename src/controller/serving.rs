@@ -85,17 +85,17 @@ fn unproved(ctx: &Context, id: &TenantId) -> Refused {
     })
 }
 
-/// One of the tenant's master keys; what is not open yet is opened with the customer's key. The call
-/// that needs it began at `since`.
+/// One of the tenant's master keys, and the keys on hand with it; what is not open yet is opened with the
+/// customer's key. The call that needs it began at `since`.
 pub async fn version(
     ctx: &Arc<Context>,
     id: &TenantId,
-    hold: &Hold,
+    hold: &Arc<Hold>,
     key: &KeyId,
     since: Moment,
-) -> Result<Arc<Version>, Refused> {
+) -> Result<(Arc<Hold>, Arc<Version>), Refused> {
     if let Some(version) = hold.use_version(key, ctx.clock.now()) {
-        return Ok(version.clone());
+        return Ok((hold.clone(), version.clone()));
     }
     if hold.standing(key) == Some(Standing::Erased) {
         return Err(Refused::ErasedKey);
@@ -104,11 +104,9 @@ pub async fn version(
     let work = async {
         // One at a time for a tenant: whoever waited may find it open.
         let mut turn = opening.lock().await;
-        let hold = at_hand(ctx, id)?
-            .filter(|now| now.epoch == hold.epoch)
-            .ok_or(Refused::Unproved(None))?;
-        if let Some(version) = hold.version(key) {
-            return Ok(version.clone());
+        let mut hold = still(ctx, id, hold)?;
+        if let Some(version) = hold.version(key).cloned() {
+            return Ok((hold, version));
         }
         let now = ctx.clock.now();
         if let (None, Some(missed)) = (hold.standing(key), &turn.missed) {
@@ -121,6 +119,14 @@ pub async fn version(
             }
         }
         let record = read(ctx, id).await?;
+        if ctx.keys.settle(id, &record) == Some(false) && ctx.is_guest() {
+            // The holder has changed the keyring: what it has made may be open with the next proof.
+            outdate(ctx, id);
+            hold = self::hold(ctx, id).await?;
+            if let Some(version) = hold.version(key).cloned() {
+                return Ok((hold, version));
+            }
+        }
         let opened = open(ctx, id, &hold, key, &record).await;
         if matches!(opened, Err(Refused::UnknownKey)) {
             let versions = record.keyring.iter().flat_map(|keyring| &keyring.versions);
@@ -129,17 +135,16 @@ pub async fn version(
         }
         let opened = opened?;
         // It took a while: what was not sealed then is not sealed now.
-        still(ctx, id, &hold)?;
-        Ok(opened)
+        Ok((still(ctx, id, &hold)?, opened))
     };
     let opened = timeout(PATIENCE, work).await;
     opened.unwrap_or(Err(Refused::Unproved(None)))
 }
 
-/// Whether keys that were taken a while ago may be used yet.
-pub fn still(ctx: &Context, id: &TenantId, hold: &Hold) -> Result<(), Refused> {
+/// Keys that were taken a while ago, if they may be used yet: as they are now.
+pub fn still(ctx: &Context, id: &TenantId, hold: &Hold) -> Result<Arc<Hold>, Refused> {
     let now = at_hand(ctx, id)?.filter(|now| now.epoch == hold.epoch);
-    now.map(drop).ok_or(Refused::Unproved(None))
+    now.ok_or(Refused::Unproved(None))
 }
 
 /// A session says that the tenant was sealed more often than is known here: what was proved before
@@ -166,7 +171,6 @@ async fn open(
     let Some(applied) = &record.applied else {
         return Err(Refused::Unproved(None));
     };
-    ctx.keys.settle(id, record);
     let opened = async {
         let kms = {
             let anchor = Anchor::of(&record.tenant_uid, Some(&keyring.kek.key_id));

@@ -9,24 +9,36 @@ use crate::clock::{Clock, Moment};
 use crate::lock::lock;
 
 #[derive(Debug)]
-pub struct Hands(Mutex<Moment>);
+pub struct Hands {
+    now: Mutex<Moment>,
+    /// What passes with each look.
+    step: Mutex<Duration>,
+}
 
 impl Hands {
     pub fn new() -> Self {
-        Self(Mutex::new(Moment {
-            boot: Duration::from_secs(1_000),
-            wall: Duration::from_hours(500_000), // in January 2027
-        }))
+        Self {
+            now: Mutex::new(Moment {
+                boot: Duration::from_secs(1_000),
+                wall: Duration::from_hours(500_000), // in January 2027
+            }),
+            step: Mutex::default(),
+        }
+    }
+
+    /// From now on no two looks see the same moment.
+    pub fn tick(&self) {
+        *lock(&self.step) = Duration::from_nanos(1);
     }
 
     pub fn pass(&self, span: Duration) {
-        let mut now = lock(&self.0);
+        let mut now = lock(&self.now);
         *now = now.after(span);
     }
 
     /// The wall clock is set.
     pub fn set(&self, seconds: i64) {
-        let mut now = lock(&self.0);
+        let mut now = lock(&self.now);
         let by = Duration::from_secs(seconds.unsigned_abs());
         if seconds < 0 {
             now.wall -= by;
@@ -38,7 +50,8 @@ impl Hands {
 
 impl Clock for Hands {
     fn now(&self) -> Moment {
-        *lock(&self.0)
+        self.pass(*lock(&self.step));
+        *lock(&self.now)
     }
 }
 

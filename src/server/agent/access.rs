@@ -94,8 +94,9 @@ impl Agent {
         let hold = self.hold(&tenant).await?;
         let key = session.key_id().clone();
         let since = self.ctx.clock.now();
-        let version = match serving::version(&self.ctx, &tenant, &hold, &key, since).await {
-            Ok(version) => version,
+        let version = serving::version(&self.ctx, &tenant, &hold, &key, since);
+        let (hold, version) = match version.await {
+            Ok(found) => found,
             Err(Refused::UnknownKey | Refused::ErasedKey) => {
                 return Err(Error::session(
                     "The master key that this session was made with is no more: get a new session \
@@ -137,6 +138,7 @@ impl Agent {
     /// Whether what was admitted may go on: a call of many parts may outlast its proof.
     pub(super) fn still(&self, admitted: &Admitted) -> Result<(), Error> {
         serving::still(&self.ctx, &admitted.tenant, &admitted.hold)
+            .map(drop)
             .map_err(|refused| Error::of_tenant(&admitted.tenant, &refused))
     }
 
@@ -154,6 +156,7 @@ impl Agent {
         let (tenant, hold) = (&admitted.tenant, &admitted.hold);
         serving::version(&self.ctx, tenant, hold, key, admitted.since)
             .await
+            .map(|(_, version)| version)
             .map_err(|refused| Error::of_tenant(&admitted.tenant, &refused))
     }
 }

@@ -14,16 +14,19 @@ impl Town {
         if replica == GUEST {
             town.processes[HOLDER].next = Duration::MAX; // the calls are the guest's
         }
-        town.play(Event::Asks(replica)).await;
-        let is_new = |town: &Self| {
-            let hold = town.held(replica);
-            hold.is_some_and(|hold| town.clock.now().since(hold.proof) < SECOND)
-        };
+        town.until_proved(replica).await;
+        town
+    }
+
+    async fn until_proved(&mut self, replica: usize) {
+        self.play(Event::Asks(replica)).await;
         for _ in 0..20 {
-            if is_new(&town) {
-                return town;
+            let now = self.clock.now();
+            let hold = self.held(replica);
+            if hold.is_some_and(|hold| now.since(hold.proof) < SECOND) {
+                return;
             }
-            town.pass(1).await;
+            self.pass(1).await;
         }
         panic!("it is not proved");
     }
@@ -100,4 +103,26 @@ fn a_no_that_nobody_clears_up_seals() {
             assert!(sealed, "{mood:?} on {replica}");
         });
     }
+}
+
+#[test]
+fn a_new_master_key_opens_on_a_replica_before_it_sees_a_status_that_tells_of_it() {
+    runtime().block_on(async {
+        let mut town = Town::new(1).await;
+        town.clock.pass(HOUR);
+        town.until_proved(GUEST).await;
+        let before = town.held(GUEST).expect("held");
+        town.rotate().await;
+        let stale = town.held(GUEST).expect("held");
+        assert_eq!(stale.active().id(), before.active().id(), "it has not seen");
+        let (ctx, since) = (town.processes[GUEST].ctx.clone(), town.clock.now());
+        let new = town.active();
+        town.clock.tick(); // the proof begins after the look at the record
+        let asking = async move { serving::version(&ctx, &tenant(), &stale, &new, since).await };
+        let asking = tokio::spawn(asking);
+        town.work().await;
+        let (hold, version) = asking.await.expect("no panic").expect("opened");
+        assert_eq!(*version.id(), town.active());
+        assert_eq!(hold.active().id(), version.id());
+    });
 }
