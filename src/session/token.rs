@@ -81,6 +81,8 @@ pub struct Expected<'a> {
     /// The tenant's seal epoch as far as this replica knows. A later one in a token is another
     /// replica's that knows more, and no reason to refuse.
     pub epoch: u64,
+    /// How long a session may last by the spec in force, which may be another than at issue.
+    pub ttl: u64,
     pub now: u64,
 }
 
@@ -131,7 +133,8 @@ impl Unverified {
         &self.claims.key_id
     }
 
-    /// `key` is the session key of [`Self::key_id`] and the expected tenant.
+    /// What it says, with the end that it has now. `key` is the session key of [`Self::key_id`] and the
+    /// expected tenant.
     pub fn verify(self, key: &SessionKey, expected: &Expected<'_>) -> Result<Claims, Refused> {
         let mac = sign(key, expected.tenant_uid, &self.signed);
         constant_time::verify_slices_are_equal(mac.as_ref(), &self.mac)
@@ -146,10 +149,12 @@ impl Unverified {
         if claims.issued > expected.now.saturating_add(TOLERATED_SKEW) {
             return Err(Refused::FromTheFuture);
         }
-        if claims.expires <= expected.now {
+        let expires = claims.issued.saturating_add(expected.ttl);
+        let expires = expires.min(claims.expires);
+        if expires <= expected.now {
             return Err(Refused::Expired);
         }
-        Ok(claims)
+        Ok(Claims { expires, ..claims })
     }
 }
 

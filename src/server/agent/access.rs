@@ -109,6 +109,7 @@ impl Agent {
             tenant_uid: &hold.tenant_uid,
             caller: token::Caller::of(&caller.digest()),
             epoch: hold.epoch,
+            ttl: hold.terms.ttl.as_secs(),
             now: self.ctx.clock.now().wall.as_secs(),
         };
         let claims = session.verify(version.session_key(&hold.tenant_uid), &expected)?;
@@ -184,7 +185,7 @@ pub fn issue(
     now: Moment,
 ) -> Option<(String, Claims)> {
     let issued = now.wall.as_secs();
-    let expires = (now.wall + hold.session(now)).as_secs();
+    let expires = end(hold, now);
     if expires <= issued + SHORTEST.as_secs() {
         return None;
     }
@@ -200,6 +201,11 @@ pub fn issue(
     let uid = &hold.tenant_uid;
     let token = token::issue(version.session_key(uid), uid, &claims)?;
     Some((token, claims))
+}
+
+/// When what begins now ends, in Unix seconds.
+pub fn end(hold: &Hold, now: Moment) -> u64 {
+    (now.wall + hold.session(now)).as_secs()
 }
 
 /// A session that ends sooner is not worth its call.

@@ -74,6 +74,9 @@ impl Agent {
         let request: DataKeyRequest<'_> = body::read(bytes)?;
         let aad = aad(request.aad.as_ref())?;
         let admitted = self.admit(visitor).await?;
+        // Also of a session that began on other terms.
+        let end = access::end(&admitted.hold, self.ctx.clock.now());
+        let keep_until = access::time(admitted.claims.expires.min(end))?;
         let mut key = Zeroizing::new([0; DATA_KEY]);
         rand::fill(&mut *key)?;
         let sealed = seal(&admitted, &*key, &aad)?;
@@ -81,7 +84,7 @@ impl Agent {
             plaintext: Clear::of(&*key),
             ciphertext: sealed.ciphertext,
             key_id: sealed.key_id,
-            keep_until: access::time(admitted.claims.expires)?,
+            keep_until,
         })
     }
 

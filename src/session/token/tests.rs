@@ -43,6 +43,7 @@ fn expected() -> Expected<'static> {
         tenant_uid: UID,
         caller: Caller::of(&[0xc0; 32]),
         epoch: 3,
+        ttl: 300,
         now: NOW,
     }
 }
@@ -78,6 +79,15 @@ fn it_is_refused_for_what_is_wrong() {
         (with(|e| e.now = NOW - 61), Err(Refused::FromTheFuture)),
         (with(|e| e.now = 0), Err(Refused::FromTheFuture)),
         (with(|e| e.now = u64::MAX), Err(Refused::Expired)),
+        (with(|e| (e.ttl, e.now) = (60, NOW + 59)), Ok(())),
+        (
+            with(|e| (e.ttl, e.now) = (60, NOW + 60)),
+            Err(Refused::Expired),
+        ),
+        (
+            with(|e| (e.ttl, e.now) = (u64::MAX, NOW + 300)),
+            Err(Refused::Expired),
+        ),
         (with(|e| e.epoch = 4), Err(Refused::EarlierEpoch)),
         (with(|e| e.epoch = 2), Ok(())),
         (
@@ -90,6 +100,16 @@ fn it_is_refused_for_what_is_wrong() {
     .enumerate()
     {
         assert_eq!(result, wanted, "{n}");
+    }
+}
+
+#[test]
+fn it_ends_when_the_spec_in_force_says_so_and_never_later_than_it_says() {
+    let token = token(&claims());
+    for (ttl, ends) in [(60, 60), (300, 300), (86_400, 300), (u64::MAX, 300)] {
+        let expected = Expected { ttl, ..expected() };
+        let ended = verify(&token, &expected).map(|claims| claims.expires);
+        assert_eq!(ended, Ok(NOW + ends), "{ttl}");
     }
 }
 
@@ -243,7 +263,8 @@ proptest! {
             caller: Caller::of(&digest),
         };
         prop_assume!(said.expires > issued);
-        let expected = Expected { tenant_uid: UID, caller: said.caller, epoch, now: issued };
+        let ttl = u64::MAX;
+        let expected = Expected { tenant_uid: UID, caller: said.caller, epoch, ttl, now: issued };
         prop_assert_eq!(verify(&token(&said), &expected), Ok(said));
     }
 
