@@ -7,7 +7,9 @@ mod errors;
 mod programs;
 mod replicas;
 mod sessions;
+mod terms;
 mod unread;
+mod unseen;
 mod wire;
 
 use std::time::Duration;
@@ -32,10 +34,14 @@ struct Scene {
 
 impl Scene {
     async fn new(name: &str) -> Result<Self> {
+        Self::with(name, QUICK).await
+    }
+
+    async fn with(name: &str, verify: &str) -> Result<Self> {
         let world = World::new(name).await?;
         let operator = world.env.spawn(world.env.agent_options()).await?;
         let agent = world.env.agent(&operator).await?;
-        world.active(QUICK).await?;
+        world.active(verify).await?;
         let app = world.env.workload("app", "acme", &["session"]).await?;
         Ok(Self {
             world,

@@ -15,7 +15,7 @@ use crate::faults::film::{Film, is};
 use crate::lifecycle::{ACTIVE, RARELY};
 use crate::ownership::second_namespace;
 use crate::seen::{self, eventually, patch, record, wait_row};
-use crate::support::{SOON, World};
+use crate::support::{SOON, World, policy};
 
 const OFTEN: &str = "{ interval: 5s, proofTTL: 1m }";
 const NOTHING: &str = "apiVersion: config.tenantkms.dev/v1alpha1\nkind: OperatorConfig\n";
@@ -33,6 +33,17 @@ pub fn grant(env: &Env) -> String {
     let tenants = format!("tenants: ['{0}/*', '{0}-b/*']", env.namespace);
     format!(
         "{NOTHING}operatorIdentity:\n  allow:\n  - {{ {tenants}, keys: ['local://standard'] }}\n"
+    )
+}
+
+/// With the grant of the customer's credential, as one file.
+pub fn both(world: &World) -> String {
+    let local = grant(&world.env);
+    let rest = local.split_once("operatorIdentity").map(|(_, rest)| rest);
+    format!(
+        "{}operatorIdentity{}",
+        policy(&world.env.namespace),
+        rest.unwrap_or_default()
     )
 }
 

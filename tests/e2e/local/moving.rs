@@ -4,7 +4,7 @@
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
-use super::{ask, grant, standard};
+use super::{ask, both, grant, standard};
 use crate::faults::film::Film;
 use crate::lifecycle::{ACTIVE, RARELY};
 use crate::seen::{self, record, wait_row};
@@ -12,17 +12,6 @@ use crate::support::{SOON, World, manifest, policy};
 
 const REFUSED: &str =
     "Active: Ready=False Active=True Sealed=False ConfigAccepted=False Stalled=True";
-
-/// Both grants, as one file.
-fn both(world: &World) -> String {
-    let local = grant(&world.env);
-    let rest = local.split_once("operatorIdentity").map(|(_, rest)| rest);
-    format!(
-        "{}operatorIdentity{}",
-        policy(&world.env.namespace),
-        rest.unwrap_or_default()
-    )
-}
 
 /// What tells the master key, and what wraps it.
 async fn keyring(world: &World) -> Result<(Value, Value)> {

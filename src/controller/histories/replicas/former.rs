@@ -69,6 +69,7 @@ fn the_yes_to_a_check_from_before_the_no_brings_nothing_back() {
         town.refuse(replica).await;
         town.feel(Mood::Works).await;
         assert!(town.held(replica).is_none(), "the check brought it back");
+        assert!(town.processes[replica].ctx.keys.is_empty(), "and is kept");
         town.pass(3).await;
         assert!(town.held(replica).is_some(), "no later check cleared it up");
     });

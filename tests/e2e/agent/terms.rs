@@ -1,0 +1,66 @@
+//! Sessions from before their tenant's terms have changed.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+use tokio::time::sleep;
+
+use super::{QUICK, SOON};
+use crate::lifecycle::ACTIVE;
+use crate::local::{both, standard};
+use crate::seen::{eventually, patch, record, wait_row};
+use crate::support::{World, manifest};
+
+#[tokio::test]
+async fn a_session_from_before_the_customers_key_is_held_to_what_the_customer_may_expect()
+-> Result<()> {
+    let world = World::new("terms").await?;
+    let env = &world.env;
+    env.add_kek("standard.1");
+    env.write_config(&both(&world));
+    let operator = env.spawn(env.agent_options()).await?;
+    let agent = env.agent(&operator).await?;
+    let day = "spec: { session: { ttl: 24h }, provider";
+    let platforms = standard(&env.namespace, QUICK).replace("spec: { provider", day);
+    env.apply(&platforms).await?.success()?;
+    wait_row(env, "acme", ACTIVE, SOON).await?;
+    let app = env.workload("app", "acme", &["session", "datakey"]).await?;
+    let begun = Timestamp::now();
+    let session = app.begin(&agent).await?;
+    let data_key = async || {
+        agent
+            .call("data-key", &app.token, &session, &json!({}))
+            .await
+    };
+    // How many seconds from now a data key may be kept.
+    let kept = async || {
+        let until: Timestamp = data_key().await?.ok()?.text("keep_until")?.parse()?;
+        Ok::<_, anyhow::Error>(until.duration_since(Timestamp::now()))
+    };
+    ensure!(kept().await? > SignedDuration::from_hours(23));
+
+    env.apply(&manifest("acme", QUICK)).await?.success()?;
+    eventually("the customer's key", SOON, async || {
+        Ok(record(env, "acme").await?.body["claim"] == world.key.url())
+    })
+    .await?;
+    wait_row(env, "acme", ACTIVE, SOON).await?;
+    // No longer than its proof; and then the session is to last a minute only.
+    let most = SignedDuration::from_secs(60);
+    let kept_briefly = async || Ok(kept().await? <= most);
+    eventually("its terms to be in force", SOON, kept_briefly).await?;
+    let minute = json!({ "spec": { "session": { "ttl": "1m" } } }).to_string();
+    patch(env, "acme", false, "merge", &minute).await?;
+    loop {
+        let age = Timestamp::now().duration_since(begun);
+        let answer = data_key().await?;
+        if age > SignedDuration::from_secs(62) {
+            answer.refused("session_expired")?;
+            return Ok(());
+        }
+        ensure!(answer.is_ok() || answer.error() == "session_expired");
+        sleep(Duration::from_millis(500)).await;
+    }
+}
