@@ -2,11 +2,12 @@
 //! the proof's lifetime nor the secret it was bought with; nothing here is shared by tenants.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use super::{Kms, TenantId};
 use crate::clock::{Clock, Moment};
+use crate::lock::lock;
 
 /// A tenant has at most the spec in force and one that is being decided.
 const PER_TENANT: usize = 2;
@@ -74,7 +75,7 @@ impl<S: PartialEq> Cache<S> {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<TenantId, Vec<Entry<S>>>> {
-        self.tenants.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.tenants)
     }
 }
 

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use aws_credential_types::Credentials;
 use serde::Deserialize;
@@ -17,6 +17,7 @@ use super::transport::Transport;
 use crate::api::Reason;
 use crate::clock::{Clock, Moment, SystemClock};
 use crate::credentials::Secret;
+use crate::lock::lock;
 use crate::provider::Failure;
 use crate::provider::answer::{Answer, Trouble};
 use crate::provider::http::receive;
@@ -116,7 +117,7 @@ impl Own {
 
     fn shared(&self, region: &Region) -> Shared<Credentials> {
         let region = (self.service() == Service::Sts).then(|| region.clone());
-        let mut all = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = lock(&self.shared);
         if all.len() >= REGIONS && !all.contains_key(&region) {
             all.clear();
         }

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};
@@ -15,6 +15,7 @@ use tracing::{info, warn};
 use super::remembered::{Step, Terms, Trouble, Verdict};
 use super::store::{Key, Store};
 use crate::clock::Clock;
+use crate::lock::lock;
 
 /// For one review.
 const DEADLINE: Duration = Duration::from_secs(2);
@@ -220,8 +221,4 @@ impl<A: Eq + Hash, V, N> Drop for UnderWay<A, V, N> {
             }
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -21,7 +21,7 @@ impl Terms {
     /// The age from which a yes is asked for again. `jitter` is a fraction in 0..1: what was allowed
     /// together is not asked for together.
     pub fn early(&self, jitter: f64) -> Duration {
-        self.early + (self.yes - self.early).mul_f64(jitter / 2.0)
+        self.early + self.yes.saturating_sub(self.early).mul_f64(jitter / 2.0)
     }
 
     /// Up to which age a yes may be relied on after a try that ended so. An API server without an answer
@@ -82,7 +82,7 @@ impl Failed {
     }
 
     fn within(&self, now: Moment, span: Duration) -> bool {
-        is_within(self.at, now, span)
+        now.is_within(span, self.at)
     }
 }
 
@@ -117,11 +117,6 @@ pub enum Step<V, N> {
     Ask,
 }
 
-/// A clock that was set makes every age doubtful.
-fn is_within(at: Moment, now: Moment, span: Duration) -> bool {
-    now.agrees_with(at) && now.since(at) < span
-}
-
 impl<V: Clone> Yes<V> {
     /// Whether it is worth anything.
     pub fn holds(&self, now: Moment, terms: &Terms) -> bool {
@@ -134,7 +129,7 @@ impl<V: Clone> Yes<V> {
     }
 
     fn is_within(&self, now: Moment, span: Duration) -> bool {
-        now.wall < self.until && is_within(self.at, now, span)
+        now.wall < self.until && now.is_within(span, self.at)
     }
 
     /// `None`: it is worth nothing any more.
@@ -160,9 +155,7 @@ impl<V: Clone> Yes<V> {
 impl<N: Clone> Other<N> {
     pub fn step<V>(&self, now: Moment, terms: &Terms) -> Option<Step<V, N>> {
         match self {
-            Self::No { why, at } if is_within(*at, now, terms.no) => {
-                Some(Step::Refuse(why.clone()))
-            }
+            Self::No { why, at } if now.is_within(terms.no, *at) => Some(Step::Refuse(why.clone())),
             Self::Failed(failed) if failed.within(now, failed.wait) => {
                 Some(Step::Fail(failed.trouble))
             }

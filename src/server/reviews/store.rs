@@ -2,10 +2,11 @@
 //! refused can never push out what was allowed.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use super::remembered::{Failed, Other, Step, Terms, Trouble, Verdict, Yes};
 use crate::clock::Moment;
+use crate::lock::lock;
 use crate::random;
 
 /// SHA-256 of everything that the answer depends on.
@@ -93,8 +94,7 @@ impl<V: Clone, N: Clone> Store<V, N> {
     }
 
     fn lock(&self, key: &Key) -> MutexGuard<'_, Shard<V, N>> {
-        let shard = &self.shards[usize::from(key[0]) % SHARDS];
-        shard.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.shards[usize::from(key[0]) % SHARDS])
     }
 }
 

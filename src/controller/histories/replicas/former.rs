@@ -94,12 +94,11 @@ fn a_no_that_nobody_clears_up_seals() {
             town.refuse(replica).await;
             town.feel(mood).await;
             town.pass(8).await;
-            let sealed = match replica {
-                HOLDER => town.processes[HOLDER].is_sealed(),
-                _ => {
-                    let trouble = town.processes[GUEST].ctx.guests.trouble(&tenant());
-                    trouble == Some(Refused::Sealed(Some(Reason::AccessDenied)))
-                }
+            let sealed = if replica == HOLDER {
+                town.processes[HOLDER].is_sealed()
+            } else {
+                let trouble = town.processes[GUEST].ctx.guests.trouble(&tenant());
+                trouble == Some(Refused::Sealed(Some(Reason::AccessDenied)))
             };
             assert!(sealed, "{mood:?} on {replica}");
         });
