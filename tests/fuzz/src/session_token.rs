@@ -10,6 +10,8 @@ use crate::mutate::Dice;
 
 const UID: &str = "00112233445566778899aabbccddeeff";
 const NOW: u64 = 1_800_000_000;
+/// By the terms in force.
+const TTL: u64 = 300;
 const CALLER: [u8; 32] = [0xc0; 32];
 
 static KEY: LazyLock<SessionKey> = LazyLock::new(|| {
@@ -39,6 +41,8 @@ static ISSUED: LazyLock<Vec<(String, Result<Claims, Refused>)>> = LazyLock::new(
         with(None, |_| {}),
         with(None, |claims| claims.tenant = TenantId::new("n", "a.b-c")),
         with(Some(Refused::Expired), |claims| claims.expires = NOW),
+        // Of other terms: too old by those in force.
+        with(Some(Refused::Expired), |claims| claims.issued = NOW - TTL),
         with(Some(Refused::FromTheFuture), |claims| {
             claims.issued = NOW + 61;
         }),
@@ -49,14 +53,8 @@ static ISSUED: LazyLock<Vec<(String, Result<Claims, Refused>)>> = LazyLock::new(
     ]
 });
 
-fn verify(token: &str, epoch: u64, now: u64, caller: Caller) -> Result<Claims, Refused> {
-    let expected = Expected {
-        tenant_uid: UID,
-        caller,
-        epoch,
-        now,
-    };
-    Unverified::parse(token)?.verify(&KEY, &expected)
+fn verify(token: &str, expected: &Expected<'_>) -> Result<Claims, Refused> {
+    Unverified::parse(token)?.verify(&KEY, expected)
 }
 
 pub fn check(input: &[u8]) -> u64 {
@@ -66,7 +64,14 @@ pub fn check(input: &[u8]) -> u64 {
 
 /// The input as a token.
 fn verified(token: &str) -> u64 {
-    let result = verify(token, 3, NOW, Caller::of(&CALLER));
+    let expected = Expected {
+        tenant_uid: UID,
+        caller: Caller::of(&CALLER),
+        epoch: 3,
+        ttl: TTL,
+        now: NOW,
+    };
+    let result = verify(token, &expected);
     let mut issued = ISSUED.iter();
     let Some((_, wanted)) = issued.find(|(issued, _)| issued == token) else {
         let forms = [Err(Refused::Malformed), Err(Refused::Forged)];
@@ -107,24 +112,33 @@ fn issued(input: &[u8]) -> u64 {
         return 1;
     };
     assert!(token.len() <= MOST, "{} bytes", token.len());
-    let at = |now| verify(&token, claims.epoch, now, claims.caller);
+    let ttl = dice.draw();
+    let expected = |now| Expected {
+        tenant_uid: UID,
+        caller: claims.caller,
+        epoch: claims.epoch,
+        ttl,
+        now,
+    };
+    let expires = claims.issued.saturating_add(ttl).min(claims.expires);
     let earliest = claims.issued.saturating_sub(60);
-    let last = claims.expires.saturating_sub(1);
+    let last = expires.saturating_sub(1);
     for now in [earliest, last] {
         let wanted = if now < earliest {
             Err(Refused::FromTheFuture)
-        } else if now >= claims.expires {
+        } else if now >= expires {
             Err(Refused::Expired)
         } else {
-            Ok(claims.clone())
+            let claims = claims.clone();
+            Ok(Claims { expires, ..claims })
         };
-        assert_eq!(at(now), wanted, "at {now}");
+        assert_eq!(verify(&token, &expected(now)), wanted, "at {now}");
     }
     let mut changed = token.into_bytes();
     let place = dice.below(changed.len());
     changed[place] = changed[place].wrapping_add(1) & 0x7f;
     let changed = String::from_utf8_lossy(&changed);
-    let refused = verify(&changed, claims.epoch, last, claims.caller);
+    let refused = verify(&changed, &expected(last));
     let forms = [Err(Refused::Malformed), Err(Refused::Forged)];
     assert!(forms.contains(&refused), "{changed}: {refused:?}");
     2
