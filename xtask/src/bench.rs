@@ -20,9 +20,12 @@ const PRODUCT: [&str; 6] = [
 pub fn run(what: &str, options: &[&str]) -> Result<ExitCode> {
     tools::go()?;
     step::run("building the product for release", step::cargo(&PRODUCT))?;
-    // The clouds answer with real RSA, which a debug build does as quickly: it is C and assembly.
-    build::programs()?;
-    let mut bench = Command::new(build::debug()?.join("bench"));
+    // Apart, so that the product has its own features; for release, so that what loads and answers is not what
+    // is measured.
+    let load = ["build", "--release", "--package", "harness", "--bins"];
+    step::run("building the bench for release", step::cargo(&load))?;
+    build::control_plane(&build::release()?)?;
+    let mut bench = Command::new(build::release()?.join("bench"));
     bench.arg(what).args(options);
     bench.env("TENANT_KMS_BIN", build::release()?.join("tenant-kms"));
     step::become_program(bench)

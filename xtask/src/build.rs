@@ -1,7 +1,7 @@
 //! Building what the other commands run, and where the results are.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -40,11 +40,11 @@ pub fn write(place: &str, text: &str) -> Result<()> {
 pub fn programs() -> Result<()> {
     let args = ["build", "--workspace", "--bins", "--examples"];
     step::run("building", step::cargo(&args))?;
-    control_plane()
+    control_plane(&debug()?)
 }
 
-/// The control plane's program; the harness must be built.
-pub fn control_plane() -> Result<()> {
-    let program = Command::new(debug()?.join("controlplane-build"));
+/// The control plane's program, by the harness that is built in this folder.
+pub fn control_plane(folder: &Path) -> Result<()> {
+    let program = Command::new(folder.join("controlplane-build"));
     step::run("the control plane's program", program)
 }

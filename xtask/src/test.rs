@@ -19,7 +19,7 @@ pub fn run(long: bool) -> Result<ExitCode> {
     tools::python()?;
     let build = ["test", "--workspace", "--no-run"];
     step::run("building the tests", step::cargo(&build))?;
-    build::control_plane()?;
+    build::control_plane(&build::debug()?)?;
 
     let folder = Folder::new()?;
     let mut failed = Vec::new();

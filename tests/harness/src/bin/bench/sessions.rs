@@ -127,9 +127,11 @@ impl Rows {
     fn full(&mut self, kind: Kind, seen: &[Seen]) {
         let median = |of: fn(&Seen) -> f64| stats::median(seen.iter().map(of));
         self.full.push(format!(
-            "| {kind} | {:.0} | {:.0} | {:.0} % | {:.0} % |",
+            "| {kind} | {:.0} | {:.0} | {:.2} ms | {:.2} ms | {:.0} % | {:.0} % |",
             median(Seen::per_core_second),
             median(Seen::per_second),
+            1e3 * median(|one| one.quantile(0.50)),
+            1e3 * median(|one| one.quantile(0.99)),
             100.0 * median(Seen::server_share),
             100.0 * median(Seen::own_share),
         ));
@@ -148,8 +150,8 @@ impl Rows {
 
     fn print(&self) {
         println!(
-            "| as fast as answered | a second of one core | a second | server's core in use by it | \
-             load's core in use by it |\n|---|---|---|---|---|\n{}\n",
+            "| as fast as answered | a second of one core | a second | p50 | p99 | server's core in use \
+             by it | load's core in use by it |\n|---|---|---|---|---|---|---|\n{}\n",
             self.full.join("\n")
         );
         println!(
