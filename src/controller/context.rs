@@ -127,9 +127,10 @@ impl Context {
     pub fn forget_memory(&self, id: &TenantId) {
         if lock(&self.tenants).remove(id).is_some() {
             self.wipe(id);
-            self.metrics.forget(id);
-            self.gate.forget(id);
         }
+        // Also without an entry: a look that was under way when it was forgotten has told once more.
+        self.metrics.forget(id);
+        self.gate.forget(id);
     }
 
     /// Forgets what a tenant's use rests on: keys, clients, tokens.

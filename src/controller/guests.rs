@@ -178,7 +178,7 @@ impl Tending {
             known = known.filter(|known| known.object_uid == seen.object.uid);
             let outdated = |known: &Known| known.changes != seen.changes;
             if known.as_ref().is_none_or(outdated) {
-                match self.read().await {
+                match self.read(&seen.object.uid).await {
                     Ok((record, spec)) => {
                         known = Some(self.take(known, record, spec, &seen));
                     }
@@ -208,14 +208,16 @@ impl Tending {
     }
 
     /// The record of a tenant that is not sealed, with the spec in force.
-    async fn read(&self) -> Result<(Record, TenantKmsSpec), Refused> {
+    /// What is on record of the object that is there.
+    async fn read(&self, object_uid: &str) -> Result<(Record, TenantKmsSpec), Refused> {
         let read = timeout(serving::PATIENCE, serving::read(&self.ctx, &self.id)).await;
         let record = read.unwrap_or(Err(Refused::Unproved(None)))?;
         if let Some(sealed) = &record.sealed {
             return Err(Refused::Sealed(Reason::named(&sealed.reason)));
         }
         match &record.applied {
-            Some(applied) if record.keyring.is_some() => {
+            // One of another object says nothing of this: its holder has yet to end what went on with that.
+            Some(applied) if record.keyring.is_some() && applied.object_uid == object_uid => {
                 let spec = applied.spec.clone();
                 Ok((record, spec))
             }

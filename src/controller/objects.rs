@@ -97,6 +97,13 @@ impl Objects {
         }
     }
 
+    /// A look is over. One at a tenant that went meanwhile leaves nothing behind.
+    pub fn looked(&self, id: &TenantId) {
+        if !self.seen.contains_key(id) {
+            gone(&self.ctx, id);
+        }
+    }
+
     /// Everything is listed. Drops the memory of tenants whose object is gone, also of those that went
     /// while nobody watched.
     fn listed(&mut self) {

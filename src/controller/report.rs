@@ -320,10 +320,14 @@ fn at_risk(view: &View<'_>, reported: Option<&TenantKmsStatus>) -> Condition {
     let active = view.seal == Some(&State::Active) && !view.suspended;
     let said = reported.and_then(|old| old.condition(Aspect::KeyAtRisk));
     match said {
-        Some(said) if active && view.reading.is_none() && risk.is == Is::Unknown => Condition {
-            observed_generation: judged.observed_generation,
-            ..said.clone()
-        },
+        Some(said)
+            if active && view.reading.is_none() && risk.is == Is::Unknown && said.is_ours() =>
+        {
+            Condition {
+                observed_generation: judged.observed_generation,
+                ..said.clone()
+            }
+        }
         _ => judged,
     }
 }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::{View, report};
-use crate::api::{Aspect, HandledRequests, Reason, TenantKmsStatus};
+use crate::api::{Aspect, Condition, HandledRequests, Reason, TenantKmsStatus};
 use crate::clock::Moment;
 use crate::controller::candidate::{Candidate, Verdict};
 use crate::provider::Failure;
@@ -312,6 +312,20 @@ fn a_time_from_the_future_is_not_kept() {
             .0,
         at(0)
     );
+}
+
+#[test]
+fn a_risk_in_words_that_are_not_ours_is_written_over() {
+    let view = View {
+        seal: Some(&State::Active),
+        ..blank()
+    };
+    let mut odd = report(&view, None);
+    let mut all = odd.conditions.iter_mut();
+    let risk = all.find(|one| one.type_ == Some(Aspect::KeyAtRisk));
+    risk.expect("one").reason = None;
+    let after = report(&view, Some(&odd));
+    assert!(after.conditions.iter().all(Condition::is_ours));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use kube::api::Api;
 use kube::runtime::WatchStreamExt;
-use kube::runtime::watcher::{self, watcher};
+use kube::runtime::watcher::{self, ExponentialBackoff, watcher};
 use tokio::sync::watch as signal;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
@@ -29,6 +29,11 @@ const CONCURRENCY: usize = 256;
 /// is silent for 5 s more (kube's margin) has lost its connection: a suspension is heard no later.
 const WATCH_SECONDS: u32 = 10;
 
+/// After an error, and twice as long by jitter. kube's own go to a minute, and stay there while nothing
+/// changes: for so long a suspension would not be heard.
+const PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
 /// Watches one namespace, or all, until `stop` says so.
 pub async fn run(ctx: Context, namespace: Option<String>, mut stop: signal::Receiver<bool>) {
     let api = match &namespace {
@@ -38,7 +43,7 @@ pub async fn run(ctx: Context, namespace: Option<String>, mut stop: signal::Rece
     let mut woken = ctx.wakes.of_watch(namespace.as_deref());
     let ctx = Arc::new(ctx);
     let events = watcher(api, watcher::Config::default().timeout(WATCH_SECONDS))
-        .default_backoff()
+        .backoff(pauses())
         .inspect_err(|_| warn!("the watch was interrupted; it goes on by itself"))
         .filter_map(async |event| event.ok());
     let stopped = async move {
@@ -73,6 +78,7 @@ pub async fn run(ctx: Context, namespace: Option<String>, mut stop: signal::Rece
             }
             Some(looked) = looks.join_next() => {
                 let (id, pause) = looked.expect("a look at a tenant does not panic");
+                objects.looked(&id);
                 schedule.done(&id, pause.map(|pause| Instant::now() + pause));
             }
             () = until(due) => {}
@@ -88,6 +94,15 @@ async fn look(
 ) -> (TenantId, Option<Duration>) {
     let pause = reconcile::run(&ctx, &id, &object).await;
     (id, pause)
+}
+
+fn pauses() -> ExponentialBackoff {
+    let pauses = backon::ExponentialBuilder::default()
+        .with_min_delay(PAUSE)
+        .with_max_delay(LONGEST_PAUSE)
+        .without_max_times()
+        .with_jitter();
+    pauses.into()
 }
 
 async fn until(due: Option<Instant>) {
@@ -106,4 +121,16 @@ fn changes(ctx: &Arc<Context>) -> impl Stream<Item = ()> + Send + 'static {
         held.changed().await.ok().map(|()| ((), held))
     });
     stream::select(policy, held)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn however_often_it_failed_the_watch_is_opened_again_within_seconds() {
+        let longest = pauses().take(1_000).max();
+        assert!(longest.is_some_and(|longest| longest <= Duration::from_secs(4)));
+        assert_eq!(pauses().take(1_000).count(), 1_000, "for ever");
+    }
 }

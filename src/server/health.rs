@@ -17,8 +17,8 @@ use super::metrics::Metrics;
 use crate::controller::Syncing;
 
 const BOUNDS: Bounds = Bounds {
-    connections: 64,
-    of_peer: 48,
+    connections: 512,
+    of_peer: 16,
     head: Duration::from_secs(5),
     age: Duration::from_mins(5),
 };

@@ -50,9 +50,17 @@ pub struct Seen {
     /// Grows with every change of it; never the same for another object.
     pub changes: u64,
     pub barrier: Option<Barrier>,
+    /// When it was last seen to be suspended, or to be another object: sessions of before are over. The
+    /// holder raises the epoch, too, unless it looks only after both.
+    pub ended: Option<Moment>,
 }
 
 impl Seen {
+    /// Whether a session that was issued in this second of the wall clock has gone on.
+    pub fn goes_on(&self, issued: u64) -> bool {
+        self.ended.is_none_or(|ended| issued > ended.wall.as_secs())
+    }
+
     /// Whether a proof that was begun at `proof` counts.
     pub fn counts(&self, proof: Moment) -> bool {
         let barrier = self.barrier.as_ref();
@@ -97,6 +105,13 @@ impl Roster {
                     || strict && old.turned != object.turned
             }
         };
+        let is = |object: &Object, veto| object.veto == Some(veto);
+        let ends = before.is_some_and(|Seen { object: old, .. }| {
+            let suspended = is(&object, Veto::Suspended) && !is(old, Veto::Suspended);
+            suspended || old.uid != object.uid
+        });
+        let ended = before.and_then(|before| before.ended);
+        let ended = if ends { Some(now) } else { ended };
         let barrier = match before {
             _ if voids => Some(Barrier {
                 at: now,
@@ -111,6 +126,7 @@ impl Roster {
                 object,
                 changes,
                 barrier,
+                ended,
             },
         );
     }

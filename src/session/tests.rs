@@ -333,6 +333,39 @@ fn what_was_begun_before_a_no_does_not_count_whatever_the_object_says() {
 }
 
 #[test]
+fn a_session_ends_with_a_suspension_and_with_its_object_also_where_nobody_acted_on_it() {
+    let suspended = Object {
+        veto: Some(Veto::Suspended),
+        ..object()
+    };
+    let sealed = Object {
+        veto: Some(Veto::Sealed),
+        ..object()
+    };
+    let another = Object {
+        uid: "another".into(),
+        ..object()
+    };
+    let roster = Roster::default();
+    let issued = at(3, 3).wall.as_secs();
+    let goes_on = |issued| roster.with(&id(), |seen| seen.expect("seen").goes_on(issued));
+    for (second, object, ends) in [
+        (1, object(), false),
+        (4, sealed, false), // by its epoch, when it is one
+        (5, suspended.clone(), true),
+        (6, suspended, true),
+        (7, object(), true),
+    ] {
+        roster.see(id(), object, at(second, second), true);
+        assert_eq!(goes_on(issued), !ends, "{second}");
+    }
+    assert!(!goes_on(at(5, 5).wall.as_secs()), "in the same second");
+    assert!(goes_on(at(6, 6).wall.as_secs()));
+    roster.see(id(), another, at(9, 9), true);
+    assert!(!goes_on(at(8, 8).wall.as_secs()));
+}
+
+#[test]
 fn an_object_that_is_gone_is_not_there() {
     let roster = Roster::default();
     roster.see(id(), object(), at(1, 1), true);

@@ -16,6 +16,7 @@ use crate::controller::serving;
 use crate::provider::TenantId;
 use crate::server::reviews::Right;
 use crate::session::caller::Caller;
+use crate::session::roster::Seen;
 use crate::session::token::{self, Claims, Expected, Unverified};
 use crate::session::{Hold, Refused, Version};
 
@@ -113,6 +114,10 @@ impl Agent {
             now: self.ctx.clock.now().wall.as_secs(),
         };
         let claims = session.verify(version.session_key(&hold.tenant_uid), &expected)?;
+        let seen = |seen: Option<&Seen>| seen.is_none_or(|seen| seen.goes_on(claims.issued));
+        if !self.ctx.roster.with(&tenant, seen) {
+            return Err(token::Refused::EarlierEpoch.into());
+        }
         if claims.epoch > hold.epoch {
             // Another replica knows of a seal that this one has not seen yet.
             serving::sealed_elsewhere(&self.ctx, &tenant);

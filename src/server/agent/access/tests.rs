@@ -97,6 +97,28 @@ fn a_session_of_a_later_epoch_is_not_served_before_the_record_is_read_again() {
 }
 
 #[test]
+fn a_session_ends_with_a_suspension_that_was_over_before_anybody_looked() {
+    runtime().block_on(async {
+        for replica in [HOLDER, GUEST] {
+            let mut town = town().await;
+            let agent = Agent::at(&town, replica);
+            let (before, _) = agent.begins().await;
+            assert!(agent.shown(&before).await.is_ok());
+            town.pass(1).await;
+            for suspended in [true, false] {
+                town.suspend(suspended);
+                town.see(replica, false);
+            }
+            town.pass(12).await;
+            let ended = agent.shown(&before).await.map(drop);
+            assert_eq!(ended, Err(Kind::SessionInvalid), "{replica}");
+            let (after, _) = agent.begins().await;
+            assert!(agent.shown(&after).await.is_ok(), "{replica}");
+        }
+    });
+}
+
+#[test]
 fn the_holder_has_sealed_whatever_was_sealed_and_believes_no_other_epoch() {
     runtime().block_on(async {
         let town = town().await;
