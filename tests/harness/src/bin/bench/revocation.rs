@@ -28,6 +28,8 @@ const OBEYED: Duration = Duration::from_secs(35);
 const PROOF_TTL: Duration = Duration::from_mins(1);
 /// From one cut to the next.
 const APART: Duration = Duration::from_secs(40);
+/// Until a replica has heard that a tenant is active.
+const HEARD: Duration = Duration::from_secs(20);
 /// How much longer is looked for what must not be.
 const BEYOND: Duration = Duration::from_secs(15);
 
@@ -103,10 +105,27 @@ impl Scene {
                 token: token.clone(),
                 tenant: format!("{}/{name}", self.env.namespace),
             };
-            let used = Use::begin(app, &self.replicas[0].agent).await;
-            all.push(Arc::new(used.with_context(|| name.clone())?));
+            let used = self.begin(app).await.with_context(|| name.clone())?;
+            all.push(Arc::new(used));
         }
         Ok(all)
+    }
+
+    /// The replica hears of what is active by a watch of its own, maybe after this one's.
+    async fn begin(&self, app: Workload) -> Result<Use> {
+        let begun = Instant::now();
+        loop {
+            match Use::begin(app.clone(), &self.replicas[0].agent).await {
+                Err(_) if begun.elapsed() < HEARD => sleep(Duration::from_millis(10)).await,
+                used => {
+                    let late = begun.elapsed();
+                    if late > Duration::from_secs(1) {
+                        eprintln!("  {} is served {late:?} after it is active", app.tenant);
+                    }
+                    return used;
+                }
+            }
+        }
     }
 
     /// Each customer says no at a moment of its own; `from_the_start` replicas are in use all the time.
