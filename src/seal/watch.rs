@@ -104,7 +104,7 @@ impl Seal {
 
     /// Whether a success of an attempt begun at `started` says anything now.
     pub(super) fn is_proof(&self, started: Moment, now: Moment) -> bool {
-        now.agrees_with(started) && now.since(started) < self.timing.proof_ttl
+        now.is_within(self.timing.proof_ttl, started)
     }
 
     /// An attempt begins: from the first one on the lack of a proof means something. When that one

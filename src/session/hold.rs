@@ -145,7 +145,7 @@ impl Hold {
     }
 
     pub fn holds(&self, now: Moment) -> bool {
-        now.agrees_with(self.proof) && now.since(self.proof) < self.terms.proof_ttl
+        now.is_within(self.terms.proof_ttl, self.proof)
     }
 
     /// Whether the key should have been proved again by now.

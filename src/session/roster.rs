@@ -56,9 +56,11 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// Whether a session that was issued in this second of the wall clock has gone on.
+    /// Whether a session that was issued in this second of the wall clock has gone on. One of the very second
+    /// may be new: it is left to the epoch.
     pub fn goes_on(&self, issued: u64) -> bool {
-        self.ended.is_none_or(|ended| issued > ended.wall.as_secs())
+        self.ended
+            .is_none_or(|ended| issued >= ended.wall.as_secs())
     }
 
     /// Whether a proof that was begun at `proof` counts.

@@ -95,6 +95,6 @@ pub struct Proved {
 impl Proved {
     /// Whether the proof may still be relied on.
     pub fn holds(&self, now: Moment) -> bool {
-        now.agrees_with(self.started) && now.since(self.started) < self.spec.timing().proof_ttl
+        now.is_within(self.spec.timing().proof_ttl, self.started)
     }
 }

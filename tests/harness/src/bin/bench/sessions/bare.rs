@@ -22,6 +22,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use super::cores::Cores;
+use super::wire;
 
 /// Serves until it is dropped.
 #[derive(Debug)]
@@ -39,10 +40,6 @@ impl Bare {
         let mut roots = RootCertStore::empty();
         roots.add(certificate.clone())?;
         let crypto = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let tls = ClientConfig::builder_with_provider(crypto.clone())
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
         let key = PrivateKeyDer::try_from(own.signing_key.serialize_der());
         let server = ServerConfig::builder_with_provider(crypto)
             .with_safe_default_protocol_versions()?
@@ -67,7 +64,7 @@ impl Bare {
         });
         Ok(Self {
             address,
-            tls: Arc::new(tls),
+            tls: wire::trusting(roots)?,
             _until: until,
         })
     }

@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::cores::Cores;
+use super::wire;
 use crate::customers;
 use crate::machine::progress;
 
@@ -165,12 +166,7 @@ impl Scene {
         for one in CertificateDer::pem_slice_iter(bundle.as_bytes()) {
             roots.add(one?)?;
         }
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        Ok(Arc::new(config))
+        wire::trusting(roots)
     }
 
     /// Callers with sessions and a ciphertext each.

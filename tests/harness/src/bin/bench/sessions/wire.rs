@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection};
+use rustls::{ClientConfig, ClientConnection, RootCertStore};
 
 const OK: &[u8] = b"HTTP/1.1 200 ";
 const LENGTH: &[u8] = b"\r\ncontent-length: ";
@@ -18,6 +18,16 @@ pub struct Connection {
     pub socket: TcpStream,
     answer: Vec<u8>,
     filled: usize,
+}
+
+/// What the load trusts.
+pub fn trusting(roots: RootCertStore) -> Result<Arc<ClientConfig>> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(Arc::new(config))
 }
 
 impl Connection {
