@@ -348,13 +348,11 @@ async fn what_was_refused_at_the_start_is_served_when_it_holds() {
 /// What the operator issues itself: for its names only, in time, and no longer than its CA holds.
 #[tokio::test]
 async fn an_issued_certificate_is_believed_by_who_trusts_the_authority() {
-    let issuer = ca::mint::authority(now()).expect("a CA");
+    let from = now();
+    let issuer = ca::mint::authority(from).expect("a CA");
     let names = [NAME, "10.0.0.1"].map(String::from);
-    let pair = ca::mint::leaf(&issuer, &names, now()).expect("issued");
-    assert_eq!(
-        pair.until(),
-        now() + jiff::SignedDuration::from_hours(7 * 24)
-    );
+    let pair = ca::mint::leaf(&issuer, &names, from).expect("issued");
+    assert_eq!(pair.until(), from + jiff::SignedDuration::from_hours(7 * 24));
     let late = issuer.validity.until - jiff::SignedDuration::from_hours(1);
     let last = ca::mint::leaf(&issuer, &names, late).expect("issued");
     assert_eq!(last.until(), issuer.validity.until);
