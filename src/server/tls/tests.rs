@@ -352,7 +352,10 @@ async fn an_issued_certificate_is_believed_by_who_trusts_the_authority() {
     let issuer = ca::mint::authority(from).expect("a CA");
     let names = [NAME, "10.0.0.1"].map(String::from);
     let pair = ca::mint::leaf(&issuer, &names, from).expect("issued");
-    assert_eq!(pair.until(), from + jiff::SignedDuration::from_hours(7 * 24));
+    assert_eq!(
+        pair.until(),
+        from + jiff::SignedDuration::from_hours(7 * 24)
+    );
     let late = issuer.validity.until - jiff::SignedDuration::from_hours(1);
     let last = ca::mint::leaf(&issuer, &names, late).expect("issued");
     assert_eq!(last.until(), issuer.validity.until);

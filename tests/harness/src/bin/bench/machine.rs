@@ -1,5 +1,6 @@
 //! What it was measured on, what the kernel says of a process, and a sign of life meanwhile.
 
+use std::fmt::Display;
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -41,9 +42,9 @@ pub fn resident(pid: u32) -> Result<u64> {
     Ok(kib * 1024)
 }
 
-/// Processor time that a process has used, in ticks of 10 ms.
-pub fn ticks(pid: u32) -> Result<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+/// Processor time that a process has used, or a thread (`PROCESS/task/THREAD`), in ticks of 10 ms.
+pub fn ticks(of: impl Display) -> Result<u64> {
+    let stat = fs::read_to_string(format!("/proc/{of}/stat"))?;
     // The name in parentheses may hold spaces; user and system time are 12 and 13 after it.
     let (_, rest) = stat.rsplit_once(") ").context("no name")?;
     let fields: Vec<_> = rest.split(' ').collect();

@@ -41,25 +41,27 @@ pub async fn run(options: Options) -> Result<()> {
     for kind in Kind::ALL {
         let load = Load {
             cores: &cores,
-            server: scene.operator.pid(),
+            server: scene.operator.pid().to_string(),
             tls: scene.tls().await?,
             address: scene.address()?,
             lanes: workloads.lanes(kind),
         };
-        let full = rounds(&load, kind, options.rounds, Pace::AsFastAsAnswered).await?;
-        let most = stats::median(full.iter().map(Seen::per_second));
-        rows.full(kind, &full);
-        let half = rounds(&load, kind, options.rounds, Pace::PerSecond(most / 2.0)).await?;
-        rows.half(&kind.to_string(), &half);
+        let most = rows.most(&load, kind.to_string(), options.rounds).await?;
+        rows.paced(&load, kind.to_string(), options.rounds, most / 2.0)
+            .await?;
         let bare = Bare::start(cores, kind.answer())?;
         let floor = Load {
-            server: std::process::id(),
+            server: bare.server.clone(),
             tls: bare.tls.clone(),
             address: bare.address,
             ..load
         };
-        let half = rounds(&floor, kind, options.rounds, Pace::PerSecond(most / 2.0)).await?;
-        rows.half(&format!("{kind}, of a server that does nothing"), &half);
+        let what = || format!("{kind}, of a server that does nothing");
+        rows.paced(&floor, what(), options.rounds, most / 2.0)
+            .await?;
+        let most = rows.most(&floor, what(), options.rounds).await?;
+        rows.paced(&floor, what(), options.rounds, most / 2.0)
+            .await?;
         rows.resident = rows.resident.max(resident(scene.operator.pid())?);
     }
     rows.print();
@@ -86,8 +88,8 @@ pub async fn run(options: Options) -> Result<()> {
     Ok(())
 }
 
-async fn rounds(load: &Load<'_>, kind: Kind, rounds: usize, pace: Pace) -> Result<Vec<Seen>> {
-    let mut progress = progress(format!("{kind}, {pace}"));
+async fn rounds(load: &Load<'_>, what: &str, rounds: usize, pace: Pace) -> Result<Vec<Seen>> {
+    let mut progress = progress(format!("{what}, {pace}"));
     let mut all = Vec::new();
     for round in 0..rounds {
         progress.at(round);
@@ -124,38 +126,50 @@ struct Rows {
 }
 
 impl Rows {
-    fn full(&mut self, kind: Kind, seen: &[Seen]) {
+    /// How many calls a second are answered at most.
+    async fn most(&mut self, load: &Load<'_>, what: String, count: usize) -> Result<f64> {
+        let seen = rounds(load, &what, count, Pace::AsFastAsAnswered).await?;
         let median = |of: fn(&Seen) -> f64| stats::median(seen.iter().map(of));
         self.full.push(format!(
-            "| {kind} | {:.0} | {:.0} | {:.2} ms | {:.2} ms | {:.0} % | {:.0} % |",
+            "| {what} | {:.0} | {:.0} | {:.2} ms | {:.2} ms | {:.0} % |",
             median(Seen::per_core_second),
             median(Seen::per_second),
             1e3 * median(|one| one.quantile(0.50)),
             1e3 * median(|one| one.quantile(0.99)),
             100.0 * median(Seen::server_share),
-            100.0 * median(Seen::own_share),
         ));
+        Ok(median(Seen::per_second))
     }
 
-    fn half(&mut self, what: &str, seen: &[Seen]) {
-        let at = |share: f64| stats::median(seen.iter().map(|one| one.quantile(share)));
+    async fn paced(
+        &mut self,
+        load: &Load<'_>,
+        what: String,
+        count: usize,
+        calls: f64,
+    ) -> Result<()> {
+        let seen = rounds(load, &what, count, Pace::PerSecond(calls)).await?;
+        let median = |of: fn(&Seen) -> f64| stats::median(seen.iter().map(of));
         self.half.push(format!(
-            "| {what} | {:.0} | {:.2} ms | {:.2} ms | {:.2} ms |",
-            stats::median(seen.iter().map(Seen::per_second)),
-            1e3 * at(0.50),
-            1e3 * at(0.99),
-            1e3 * at(0.999),
+            "| {what} | {:.0} | {:.2} ms | {:.2} ms | {:.2} ms | {:.0} % |",
+            median(Seen::per_second),
+            1e3 * median(|one| one.quantile(0.50)),
+            1e3 * median(|one| one.quantile(0.99)),
+            1e3 * median(|one| one.quantile(0.999)),
+            100.0 * median(Seen::server_share),
         ));
+        Ok(())
     }
 
     fn print(&self) {
         println!(
             "| as fast as answered | a second of one core | a second | p50 | p99 | server's core in use \
-             by it | load's core in use by it |\n|---|---|---|---|---|---|---|\n{}\n",
+             by it |\n|---|---|---|---|---|---|\n{}\n",
             self.full.join("\n")
         );
         println!(
-            "| at half of that | a second | p50 | p99 | p99.9 |\n|---|---|---|---|---|\n{}",
+            "| at half of what the operator or the server that does nothing can | a second | p50 | p99 | p99.9 | \
+             server's core in use by it |\n|---|---|---|---|---|---|\n{}",
             self.half.join("\n")
         );
     }

@@ -13,6 +13,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use rustix::thread::gettid;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio::net::{TcpListener, TcpStream};
@@ -29,6 +30,8 @@ use super::wire;
 pub struct Bare {
     pub address: SocketAddr,
     pub tls: Arc<ClientConfig>,
+    /// Its thread.
+    pub server: String,
     _until: oneshot::Sender<()>,
 }
 
@@ -53,8 +56,10 @@ impl Bare {
         let (until, ended) = oneshot::channel::<()>();
         let answer = Bytes::from(vec![b'x'; answer]);
         let runtime = runtime::Builder::new_current_thread().enable_io().build()?;
+        let (tell, told) = std::sync::mpsc::channel();
         thread::spawn(move || -> Result<()> {
             cores.serve_here()?;
+            tell.send(gettid())?;
             runtime.block_on(async {
                 tokio::select! {
                     failed = accept(socket, acceptor, answer) => failed,
@@ -65,6 +70,11 @@ impl Bare {
         Ok(Self {
             address,
             tls: wire::trusting(roots)?,
+            server: format!(
+                "{}/task/{}",
+                std::process::id(),
+                told.recv()?.as_raw_nonzero()
+            ),
             _until: until,
         })
     }

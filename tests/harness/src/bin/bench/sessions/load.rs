@@ -1,9 +1,8 @@
-//! The load: one thread for all connections, so that answers that come together wake it once. What a
-//! thread that sleeps costs to wake is paid by whoever sends to it, and that is the server here.
+//! The load: one thread for all connections, which never sleeps. What a thread that sleeps costs to wake is
+//! paid by whoever sends to it: here that would be the server, as no workload's would be.
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::num::NonZero;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::thread;
@@ -12,7 +11,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
-use rustix::thread::set_current_timer_slack;
 use rustls::ClientConfig;
 
 use super::cores::Cores;
@@ -44,8 +42,8 @@ impl fmt::Display for Pace {
 /// What is sent, over one connection for each lane.
 pub struct Load<'a> {
     pub cores: &'a Cores,
-    /// The process whose time is counted.
-    pub server: u32,
+    /// The process or thread whose time is counted.
+    pub server: String,
     pub tls: Arc<ClientConfig>,
     pub address: SocketAddr,
     /// Whole requests, sent in turn.
@@ -59,7 +57,6 @@ pub struct Seen {
     seconds: f64,
     /// Seconds of a core.
     server: f64,
-    own: f64,
     /// From when a call was to be sent to its answer, in order.
     latencies: Vec<f64>,
 }
@@ -77,10 +74,6 @@ impl Seen {
         self.server / self.seconds
     }
 
-    pub fn own_share(&self) -> f64 {
-        self.own / self.seconds
-    }
-
     pub fn quantile(&self, share: f64) -> f64 {
         stats::quantile(&self.latencies, share)
     }
@@ -90,12 +83,10 @@ impl fmt::Display for Seen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{:.0} a second, {:.0} a second of one core (server {:.0} %, load {:.0} %), p50 {:.2} ms, \
-             p99 {:.2} ms",
+            "{:.0} a second, {:.0} a second of one core ({:.0} %), p50 {:.2} ms, p99 {:.2} ms",
             self.per_second(),
             self.per_core_second(),
             100.0 * self.server_share(),
-            100.0 * self.own_share(),
             1e3 * self.quantile(0.5),
             1e3 * self.quantile(0.99),
         )
@@ -107,7 +98,7 @@ impl Load<'_> {
     pub async fn run(&self, pace: Pace) -> Result<Seen> {
         let round = Round {
             cores: *self.cores,
-            server: self.server,
+            server: self.server.clone(),
             tls: self.tls.clone(),
             address: self.address,
             lanes: self.lanes.clone(),
@@ -121,7 +112,7 @@ impl Load<'_> {
 
 struct Round {
     cores: Cores,
-    server: u32,
+    server: String,
     tls: Arc<ClientConfig>,
     address: SocketAddr,
     lanes: Arc<[Vec<Vec<u8>>]>,
@@ -140,8 +131,6 @@ struct Lane<'a> {
 impl Round {
     fn run(&self) -> Result<Seen> {
         self.cores.load()?;
-        // Not 50 µs late.
-        set_current_timer_slack(NonZero::new(1))?;
         let poll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let mut lanes = self.open(&poll)?;
         let mut count = Count::default();
@@ -158,9 +147,13 @@ impl Round {
                 let after = self.look(now, &count)?;
                 return Ok(before.until(&after, count.latencies));
             }
-            let wait = self.send(&mut lanes, now)?;
+            self.send(&mut lanes, now)?;
             events.clear();
-            epoll::wait(&poll, spare_capacity(&mut events), Some(&timespec(wait)?))?;
+            epoll::wait(
+                &poll,
+                spare_capacity(&mut events),
+                Some(&Timespec::default()),
+            )?;
             for event in &events {
                 let lane = usize::try_from(event.data.u64())?;
                 let lane = lanes.get_mut(lane).context("a lane")?;
@@ -195,22 +188,20 @@ impl Round {
         Ok(lanes)
     }
 
-    /// Sends what is due, and tells how long nothing more is.
-    fn send(&self, lanes: &mut [Lane<'_>], now: Instant) -> Result<Duration> {
-        let mut wait = WARM;
+    /// Sends what is due.
+    fn send(&self, lanes: &mut [Lane<'_>], now: Instant) -> Result<()> {
         for lane in lanes.iter_mut().filter(|lane| !lane.waiting) {
             if let Pace::AsFastAsAnswered = self.pace {
                 lane.due = now;
             }
             if lane.due > now {
-                wait = wait.min(lane.due - now);
                 continue;
             }
             let request = lane.requests.next().context("a request")?;
             lane.connection.send(request)?;
             lane.waiting = true;
         }
-        Ok(wait)
+        Ok(())
     }
 
     /// The time from one call of a connection to its next.
@@ -229,8 +220,7 @@ impl Round {
         Ok(Look {
             at,
             calls: count.calls,
-            server: ticks(self.server)?,
-            own: ticks(std::process::id())?,
+            server: ticks(&self.server)?,
         })
     }
 }
@@ -246,7 +236,6 @@ struct Look {
     at: Instant,
     calls: u32,
     server: u64,
-    own: u64,
 }
 
 impl Look {
@@ -257,12 +246,7 @@ impl Look {
             calls: f64::from(after.calls - self.calls),
             seconds: (after.at - self.at).as_secs_f64(),
             server: seconds(after.server - self.server),
-            own: seconds(after.own - self.own),
             latencies,
         }
     }
-}
-
-fn timespec(wait: Duration) -> Result<Timespec> {
-    Ok(Timespec::try_from(wait)?)
 }
