@@ -40,7 +40,10 @@ pub fn size() -> Result<ExitCode> {
             vec!["--no-default-features", "--features", provider],
         )
     });
-    let none = ("none", vec!["--no-default-features"]);
+    let none = (
+        "none",
+        vec!["--no-default-features", "--features", "operator"],
+    );
     let all = ("all", vec![]);
     let mut rows = Vec::new();
     for (name, features) in [vec![none], alone.to_vec(), vec![all]].concat() {
