@@ -13,7 +13,6 @@ use tracing::{info, warn};
 use super::context::Context;
 use super::object::Object;
 use super::outcome::ReconcileError;
-use super::writes::merge_patch;
 use crate::api::{
     Aspect, Condition, DeletionPolicy, Is, Phase, Reason, TenantKms, TenantKmsStatus,
 };
@@ -170,12 +169,11 @@ async fn tell(ctx: &Context, object: &Object, end: Timestamp) -> Result<(), Reco
     let generation = object.meta.generation;
     let now = ctx.clock.now().timestamp();
     let status = self::status(observed, &object.meta.id, generation, end, now);
-    let (from, to) = (json!({ "status": observed }), json!({ "status": &status }));
-    let Some(patch) = merge_patch(&from, &to) else {
+    if &status == observed {
         return Ok(());
-    };
+    }
     may_write(ctx)?;
-    super::status::write(ctx, &object.meta, &patch).await
+    super::status::write(ctx, &object.meta, &status).await
 }
 
 /// The status of a deleted object whose master keys are erased at `end`.

@@ -17,7 +17,6 @@ use super::object::Meta;
 use super::outcome::{Outcome, ReconcileError};
 use crate::api::{Reason, TenantKms};
 use crate::lock::lock;
-use crate::provider::TenantId;
 
 const DEADLINE: Duration = Duration::from_secs(4);
 const AGAIN: Duration = Duration::from_mins(1);
@@ -46,7 +45,7 @@ pub async fn reconcile(ctx: &Context, object: &Meta) -> (Outcome, Option<Duratio
     if let Err(ReconcileError::Turn(wait)) = ctx.turn(id, false) {
         return (Outcome::Malformed, Some(wait));
     }
-    match tell(ctx, id, object.generation).await {
+    match tell(ctx, object).await {
         Ok(told) => {
             lock(&ctx.malformed).insert(id.clone(), version(&told));
             (Outcome::Malformed, None)
@@ -59,12 +58,13 @@ pub async fn reconcile(ctx: &Context, object: &Meta) -> (Outcome, Option<Duratio
 }
 
 /// Writes the status unless it is there; gives the version of the object that says it.
-async fn tell(ctx: &Context, id: &TenantId, generation: i64) -> Result<String, String> {
+async fn tell(ctx: &Context, object: &Meta) -> Result<String, String> {
+    let id = &object.id;
     let resource = ApiResource::erase::<TenantKms>(&());
     let api: Api<DynamicObject> =
         Api::namespaced_with(ctx.client.clone(), &id.namespace, &resource);
-    let found = within(api.get(&id.name)).await?;
-    let conditions = conditions(generation);
+    let mut found = within(api.get(&id.name)).await?;
+    let conditions = conditions(object.generation);
     if found.data["status"]["phase"] == "Pending" && says(&found.data, &conditions) {
         return Ok(found.resource_version().unwrap_or_default());
     }
@@ -75,10 +75,13 @@ async fn tell(ctx: &Context, id: &TenantId, generation: i64) -> Result<String, S
         one["lastTransitionTime"] = json!(now);
         one
     });
-    let patch =
-        json!({ "status": { "phase": "Pending", "conditions": dated.collect::<Vec<_>>() } });
+    // What else it says may be of a version that can read the object.
+    let mut status = found.data["status"].take();
+    status["phase"] = json!("Pending");
+    status["conditions"] = dated.collect();
+    let patch = Patch::<()>::Json(super::status::patch(object, status));
     let params = PatchParams::default();
-    let written = within(api.patch_status(&id.name, &params, &Patch::Merge(&patch))).await?;
+    let written = within(api.patch_status(&id.name, &params, &patch)).await?;
     Ok(written.resource_version().unwrap_or_default())
 }
 

@@ -153,5 +153,13 @@ pub mod tests {
         assert_eq!((&*meta.uid, meta.generation), ("u", 3));
         assert_eq!(meta.resource_version, "7");
         assert_eq!(installation::owner(&meta), Some("ours"));
+        let patch = super::super::status::patch(&meta, json!({ "phase": "Pending" }));
+        assert_eq!(
+            serde_json::to_value(patch).expect("JSON"),
+            json!([
+                { "op": "test", "path": "/metadata/uid", "value": "u" },
+                { "op": "add", "path": "/status", "value": { "phase": "Pending" } },
+            ])
+        );
     }
 }

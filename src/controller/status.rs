@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use json_patch::jsonptr::PointerBuf;
+use json_patch::{AddOperation, PatchOperation, TestOperation};
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -12,7 +14,6 @@ use super::object::{Guarded, Meta};
 use super::outcome::ReconcileError;
 use super::report::report as compose;
 use super::tenant::Reported;
-use super::writes::merge_patch;
 use crate::api::{Aspect, Phase, Reason, TenantKms, TenantKmsStatus};
 
 const MANAGER: &str = "tenant-kms-status";
@@ -40,18 +41,18 @@ pub async fn report(
         return Ok(false);
     };
     ctx.metrics.state(&tenant.id, &status, tenant.seal());
-    let Some(patch) = patch(observed, &status) else {
+    if observed == Some(&status) {
         if decided {
             tenant.told(Reported::new(status, guarded));
         }
         return Ok(false);
-    };
+    }
     let now = ctx.clock.now();
     if !ctx.may_write(now) {
         return Err(ReconcileError::NotHolder);
     }
     ctx.turn(&tenant.id, status.phase == Some(Phase::Sealed))?;
-    write(ctx, &object.meta, &patch).await?;
+    write(ctx, &object.meta, &status).await?;
     tell(ctx, &object.meta, tenant.reported().or(observed), &status);
     if decided {
         entry.tenant.told(Reported::new(status, guarded));
@@ -59,25 +60,19 @@ pub async fn report(
     Ok(true)
 }
 
-/// What makes of the one the other; nothing when they are the same, as they are at most looks.
-fn patch(observed: Option<&TenantKmsStatus>, status: &TenantKmsStatus) -> Option<Value> {
-    if observed == Some(status) {
-        return None;
-    }
-    let from = json!({ "status": observed.cloned().unwrap_or_default() });
-    let to = json!({ "status": status });
-    merge_patch(&from, &to)
-}
-
 /// Writes a status that says something new.
-pub async fn write(ctx: &Context, object: &Meta, patch: &Value) -> Result<(), ReconcileError> {
+pub async fn write(
+    ctx: &Context,
+    object: &Meta,
+    status: &TenantKmsStatus,
+) -> Result<(), ReconcileError> {
     let (namespace, name) = object.id.parts();
     let api: Api<TenantKms> = Api::namespaced(ctx.client.clone(), namespace);
     let params = PatchParams {
         field_manager: Some(MANAGER.to_owned()),
         ..PatchParams::default()
     };
-    let patch = Patch::Merge(patch);
+    let patch = Patch::<()>::Json(patch(object, json!(status)));
     match timeout(DEADLINE, api.patch_status(name, &params, &patch)).await {
         Ok(Ok(_)) => {
             ctx.metrics.status_written();
@@ -86,6 +81,21 @@ pub async fn write(ctx: &Context, object: &Meta, patch: &Value) -> Result<(), Re
         Ok(Err(error)) => Err(ReconcileError::Status(Box::new(error))),
         Err(_) => Err(ReconcileError::Deadline),
     }
+}
+
+/// This status for this object, and not for another that has its name since. (In a merge patch of the status the API
+/// server overlooks the uid.)
+pub fn patch(object: &Meta, status: Value) -> json_patch::Patch {
+    json_patch::Patch(vec![
+        PatchOperation::Test(TestOperation {
+            path: PointerBuf::from_tokens(["metadata", "uid"]),
+            value: json!(&*object.uid),
+        }),
+        PatchOperation::Add(AddOperation {
+            path: PointerBuf::from_tokens(["status"]),
+            value: status,
+        }),
+    ])
 }
 
 /// An Event when phase or reason changed.

@@ -1,11 +1,8 @@
-//! Writes to tenants' objects: how fast, and only what differs. 50 a second, those that report a
-//! seal first. Nobody waits here: a writer hears when its turn is, and writes what is true then.
+//! Writes to tenants' objects: how fast. 50 a second, those that report a seal first. Nobody waits here: a writer hears when its turn is, and writes what is true then.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::Duration;
-
-use serde_json::{Map, Value};
 
 use crate::clock::Moment;
 use crate::lock::lock;
@@ -76,39 +73,9 @@ impl Rows {
     }
 }
 
-/// The JSON merge patch (RFC 7386) that turns `from` into `to`; `None` when they are equal.
-pub fn merge_patch(from: &Value, to: &Value) -> Option<Value> {
-    if from == to {
-        return None;
-    }
-    let (Value::Object(from), Value::Object(to)) = (from, to) else {
-        return Some(to.clone());
-    };
-    let removed = from
-        .keys()
-        .filter(|key| !to.contains_key(*key))
-        .map(|key| (key.clone(), Value::Null));
-    let changed = to.iter().filter_map(|(key, value)| {
-        let before = from.get(key).unwrap_or(&Value::Null);
-        merge_patch(before, value).map(|patch| (key.clone(), patch))
-    });
-    Some(Value::Object(removed.chain(changed).collect::<Map<_, _>>()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn a_patch_says_only_what_differs() {
-        let from = json!({"a": 1, "b": {"c": 1, "d": 2}, "e": [1, 2]});
-        assert_eq!(merge_patch(&from, &from), None);
-        assert_eq!(
-            merge_patch(&from, &json!({"b": {"c": 3}, "e": [2], "f": {"g": 1}})),
-            Some(json!({"a": null, "b": {"c": 3, "d": null}, "e": [2], "f": {"g": 1}}))
-        );
-    }
 
     fn at(millis: u64) -> Moment {
         let since = Duration::from_millis(1_000_000 + millis);

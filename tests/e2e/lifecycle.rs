@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use harness::Env;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
@@ -56,6 +56,19 @@ async fn deleting_and_creating_again_unseals_nothing() -> Result<()> {
         Ok(())
     })
     .await?;
+
+    // What was meant for the former object, as each of the operator's writes says whose it is.
+    let of = &sealed["metadata"]["uid"];
+    let late = json!([
+        { "op": "test", "path": "/metadata/uid", "value": of },
+        { "op": "add", "path": "/status", "value": { "phase": "Active" } },
+    ]);
+    let late = patch(&world.env, "acme", true, "json", &late.to_string()).await;
+    let said = late.err().context("written to another object")?.to_string();
+    ensure!(
+        said.contains("test operation") || said.contains("testing"),
+        "{said}"
+    );
 
     world.key.enable();
     wait_row(&world.env, "acme", ACTIVE, 2 * SOON).await?;
