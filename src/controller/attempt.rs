@@ -1,5 +1,5 @@
 //! Attempts under way: at most one on the spec in force and one on a candidate for each tenant.
-//! An attempt never writes; its answer waits until the tenant is reconciled again.
+//! An attempt never writes; its answer waits until the tenant is reconciled again, but for a no.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use super::tenant::{Checked, Rotated, Rotation, Surveyed, Tried};
 use super::work::{self, Active, Bound};
 use crate::api::{ProviderKind, Reason, TenantKmsSpec};
 use crate::clock::Moment;
-use crate::provider::{Anchor, Failure, TenantId};
+use crate::provider::{Anchor, Failure, Kind, TenantId};
 use crate::seal;
 
 /// How long a candidate's attempt may take.
@@ -125,7 +125,7 @@ impl Launch<'_> {
         self.ctx.attempts.clone().try_acquire_owned().ok()
     }
 
-    /// Proves the spec in force.
+    /// Proves the spec in force. A no holds from the moment it is heard.
     pub fn check(
         self,
         slot: &mut Slot<seal::Attempt, Checked>,
@@ -137,7 +137,16 @@ impl Launch<'_> {
         let (ctx, id) = (self.ctx.clone(), self.id.clone());
         let work = async move {
             let check = work::check(&ctx, &id, &spec, &active, attempt.fresh_token);
-            measured(&ctx, spec.provider, attempt.deadline, check).await
+            let checked = measured(&ctx, spec.provider, attempt.deadline, check).await;
+            // Who takes the answer may wait for the API server just now. With a fresh token it is asked
+            // while nothing is given out anyway.
+            if let Err(failure) = &checked
+                && failure.kind == Kind::Denial
+                && !attempt.fresh_token
+            {
+                ctx.void(&id, Some(failure.clone()));
+            }
+            checked
         };
         self.launch(slot, permit, attempt, work);
     }

@@ -25,7 +25,10 @@ use crate::session::Refused;
 mod check;
 mod event;
 mod former;
+mod seals;
 
+const HOLDER: usize = 0;
+const GUEST: usize = 1;
 const HISTORIES: u64 = 1_500;
 const INTERVAL: Duration = Duration::from_secs(10);
 const PROOF_TTL: Duration = Duration::from_mins(1);

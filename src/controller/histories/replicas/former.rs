@@ -4,12 +4,9 @@
 use super::*;
 use crate::session::Hold;
 
-const HOLDER: usize = 0;
-const GUEST: usize = 1;
-
 impl Town {
     /// Where this replica serves, on a proof that was made just now.
-    async fn serving(replica: usize) -> Self {
+    pub(super) async fn serving(replica: usize) -> Self {
         let mut town = Self::new(1).await;
         if replica == GUEST {
             town.processes[HOLDER].next = Duration::MAX; // the calls are the guest's
@@ -18,7 +15,7 @@ impl Town {
         town
     }
 
-    async fn until_proved(&mut self, replica: usize) {
+    pub(super) async fn until_proved(&mut self, replica: usize) {
         self.play(Event::Asks(replica)).await;
         for _ in 0..20 {
             let now = self.clock.now();
@@ -31,12 +28,12 @@ impl Town {
         panic!("it is not proved");
     }
 
-    fn held(&self, replica: usize) -> Option<Arc<Hold>> {
+    pub(super) fn held(&self, replica: usize) -> Option<Arc<Hold>> {
         let at_hand = serving::at_hand(&self.processes[replica].ctx, &tenant());
         at_hand.expect("nothing forbids it")
     }
 
-    async fn feel(&mut self, mood: Mood) {
+    pub(super) async fn feel(&mut self, mood: Mood) {
         self.play(Event::Feels(mood)).await;
     }
 
