@@ -134,6 +134,9 @@ impl Guests {
     }
 }
 
+/// The count of no change: the record is to be read again, and nothing is served before.
+const UNREAD: u64 = 0;
+
 /// The record that the proofs are of, and what they say.
 struct Known {
     record: Record,
@@ -141,6 +144,7 @@ struct Known {
     seal: Seal,
     /// Of the object that is there.
     object_uid: Arc<str>,
+    /// What was seen of it when the record was read, or [`UNREAD`].
     changes: u64,
     /// The last one that was acted on.
     barrier: Option<Barrier>,
@@ -326,11 +330,20 @@ impl Tending {
         }
     }
 
-    fn note(&self, known: &Known, transition: Option<Transition>) {
+    fn note(&self, known: &mut Known, transition: Option<Transition>) {
         match transition {
             Some(Transition::Doubted) => self.ctx.keys.wipe(&self.id),
-            Some(Transition::Sealed(_)) => self.ctx.wipe(&self.id),
-            Some(Transition::Activated | Transition::Unsealed) | None => return,
+            Some(Transition::Sealed(_)) => {
+                // By an epoch it ends them only where the holder has heard the same.
+                let now = self.ctx.clock.now();
+                self.ctx.roster.end_sessions(&self.id, now);
+                self.ctx.wipe(&self.id);
+            }
+            Some(Transition::Unsealed) => {
+                known.changes = UNREAD; // the epoch, if the holder has
+                return;
+            }
+            Some(Transition::Activated) | None => return,
         }
         self.say(Some(refusal(&known.seal)));
     }

@@ -47,11 +47,12 @@ pub struct Barrier {
 #[derive(Clone, Debug)]
 pub struct Seen {
     pub object: Object,
-    /// Grows with every change of it; never the same for another object.
+    /// Grows with every change of it, from 1; never the same for another object.
     pub changes: u64,
     pub barrier: Option<Barrier>,
-    /// When it was last seen to be suspended, or to be another object: sessions of before are over. The
-    /// holder raises the epoch, too, unless it looks only after both.
+    /// When it was last seen to be suspended, or to be another object, or was sealed by this replica for
+    /// itself: sessions of before are over. The holder raises the epoch, too, unless it looks only after
+    /// both or has not sealed it.
     pub ended: Option<Moment>,
 }
 
@@ -137,6 +138,13 @@ impl Roster {
     pub fn void(&self, tenant: &TenantId, barrier: Barrier) {
         if let Some(seen) = self.write().get_mut(tenant) {
             seen.barrier = Some(barrier);
+        }
+    }
+
+    /// Sessions of before are over, whatever the object says.
+    pub fn end_sessions(&self, tenant: &TenantId, now: Moment) {
+        if let Some(seen) = self.write().get_mut(tenant) {
+            seen.ended = Some(now);
         }
     }
 

@@ -14,6 +14,8 @@ pub struct Epochs {
     succeeded: bool,
     /// What the record said when the status was reported last.
     told: Option<u64>,
+    /// A seal that was found on record was over, and nobody knows whether a status has told of it.
+    found_over: bool,
 }
 
 impl Epochs {
@@ -46,10 +48,10 @@ impl Epochs {
         self.told = Some(recorded);
     }
 
-    /// Whether the tenant was sealed and no status has said so: it was over too soon. The other
-    /// replicas look at the record when the status changes.
+    /// Whether the tenant was sealed and maybe no status has said so: it was over too soon, or who sealed
+    /// it is gone. The other replicas look at the record when the status changes.
     pub fn is_untold(&self, recorded: u64) -> bool {
-        self.told.is_some_and(|told| told != recorded)
+        self.told.map_or(self.found_over, |told| told != recorded)
     }
 
     /// Counting begins anew, as a `Seal` does; what is due stays due.
@@ -67,6 +69,7 @@ impl Epochs {
         self.counted = seal.seals();
         if first && sealed_before {
             new = new.saturating_sub(1);
+            self.found_over |= *seal.state() == State::Active;
         }
         self.due += new;
     }
@@ -137,6 +140,24 @@ mod tests {
         assert!(epochs.is_untold(5));
         epochs.told(5);
         assert!(!epochs.is_untold(5));
+    }
+
+    #[test]
+    fn a_seal_that_is_found_and_is_over_is_told_once() {
+        let (mut epochs, mut seal) = (Epochs::default(), fresh());
+        epochs.count(&seal, true);
+        assert!(!epochs.is_untold(4), "it may go on");
+        let attempt = seal.begin(at(2));
+        seal.finish(attempt, Ok(()), at(2), 0.0);
+        epochs.count(&seal, true);
+        assert!(epochs.is_untold(4));
+        epochs.told(4);
+        assert!(!epochs.is_untold(4));
+
+        let (mut epochs, mut seal) = (Epochs::default(), fresh());
+        sealed(&mut seal, 2);
+        epochs.count(&seal, true);
+        assert!(!epochs.is_untold(4), "it goes on, as the status says now");
     }
 
     #[test]

@@ -119,6 +119,27 @@ fn a_session_ends_with_a_suspension_that_was_over_before_anybody_looked() {
 }
 
 #[test]
+fn a_session_ends_with_a_seal_that_only_its_replica_made() {
+    runtime().block_on(async {
+        let mut town = town().await;
+        let guest = Agent::at(&town, GUEST);
+        let (before, _) = guest.begins().await;
+        assert!(guest.shown(&before).await.is_ok());
+        town.processes[HOLDER].next = Duration::MAX; // it does not look meanwhile
+        town.cloud.set_mood(0, Mood::Denies);
+        town.pass(15).await;
+        let sealed = guest.shown(&before).await.map(drop);
+        assert_eq!(sealed, Err(Kind::TenantSealed));
+        town.cloud.set_mood(0, Mood::Works);
+        town.pass(30).await;
+        let ended = guest.shown(&before).await.map(drop);
+        assert_eq!(ended, Err(Kind::SessionInvalid));
+        let (after, _) = guest.begins().await;
+        assert!(guest.shown(&after).await.is_ok());
+    });
+}
+
+#[test]
 fn the_holder_has_sealed_whatever_was_sealed_and_believes_no_other_epoch() {
     runtime().block_on(async {
         let town = town().await;
