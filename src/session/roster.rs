@@ -58,10 +58,12 @@ pub struct Seen {
 
 impl Seen {
     /// Whether a session that was issued in this second of the wall clock has gone on. One of the very second
-    /// may be new: it is left to the epoch.
-    pub fn goes_on(&self, issued: u64) -> bool {
-        self.ended
-            .is_none_or(|ended| issued >= ended.wall.as_secs())
+    /// may be new: it is left to the epoch. What has passed since is told by the clock that nobody sets.
+    pub fn goes_on(&self, issued: u64, now: Moment) -> bool {
+        self.ended.is_none_or(|ended| {
+            let passed = now.boot.saturating_sub(ended.boot);
+            issued >= now.wall.saturating_sub(passed).as_secs()
+        })
     }
 
     /// Whether a proof that was begun at `proof` counts.
@@ -163,3 +165,6 @@ impl Roster {
         gone
     }
 }
+
+#[cfg(test)]
+mod tests;

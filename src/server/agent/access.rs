@@ -106,15 +106,16 @@ impl Agent {
             }
             Err(refused) => return Err(Error::of_tenant(&tenant, &refused)),
         };
+        let now = self.ctx.clock.now();
         let expected = Expected {
             tenant_uid: &hold.tenant_uid,
             caller: token::Caller::of(&caller.digest()),
             epoch: hold.epoch,
             ttl: hold.terms.ttl.as_secs(),
-            now: self.ctx.clock.now().wall.as_secs(),
+            now: now.wall.as_secs(),
         };
         let claims = session.verify(version.session_key(&hold.tenant_uid), &expected)?;
-        let seen = |seen: Option<&Seen>| seen.is_none_or(|seen| seen.goes_on(claims.issued));
+        let seen = |seen: Option<&Seen>| seen.is_none_or(|seen| seen.goes_on(claims.issued, now));
         if !self.ctx.roster.with(&tenant, seen) {
             return Err(token::Refused::EarlierEpoch.into());
         }
