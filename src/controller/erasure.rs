@@ -146,7 +146,7 @@ async fn guard(ctx: &Context, object: &Object, on: bool) -> Result<(), Reconcile
     let finalizers: Vec<String> = others.cloned().chain(own).collect();
     let patch = json!({ "metadata": {
         "uid": &*meta.uid,
-        "resourceVersion": meta.resource_version,
+        "resourceVersion": &*meta.resource_version,
         "finalizers": finalizers,
     }});
     let (namespace, name) = meta.id.parts();

@@ -28,7 +28,7 @@ pub struct Meta {
     pub id: TenantId,
     /// Shared with what else is kept of the object.
     pub uid: Arc<str>,
-    pub resource_version: String,
+    pub resource_version: Arc<str>,
     pub generation: i64,
     pub created: Option<Timestamp>,
     pub deleted: Option<Timestamp>,
@@ -85,7 +85,7 @@ impl Meta {
         Self {
             id,
             uid: object.uid.unwrap_or_default().into(),
-            resource_version: object.resource_version.unwrap_or_default(),
+            resource_version: object.resource_version.unwrap_or_default().into(),
             generation: object.generation.unwrap_or_default(),
             created: object.creation_timestamp.map(at),
             deleted: object.deletion_timestamp.map(at),
@@ -151,7 +151,7 @@ pub mod tests {
         let object = serde_json::from_value(object).expect("guarded");
         let meta = read(id(), object).expect_err("unreadable");
         assert_eq!((&*meta.uid, meta.generation), ("u", 3));
-        assert_eq!(meta.resource_version, "7");
+        assert_eq!(&*meta.resource_version, "7");
         assert_eq!(installation::owner(&meta), Some("ours"));
         let patch = super::super::status::patch(&meta, json!({ "phase": "Pending" }));
         assert_eq!(

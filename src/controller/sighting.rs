@@ -11,6 +11,7 @@ pub fn of(guarded: &Guarded, ours: &str) -> roster::Object {
         Err(meta) => {
             return roster::Object {
                 uid: meta.uid.clone(),
+                version: meta.resource_version.clone(),
                 created: meta.created,
                 veto: Some(Veto::Malformed),
                 phase: None,
@@ -23,6 +24,7 @@ pub fn of(guarded: &Guarded, ours: &str) -> roster::Object {
     let condition = |aspect| status?.condition(aspect);
     roster::Object {
         uid: object.meta.uid.clone(),
+        version: object.meta.resource_version.clone(),
         created: object.meta.created,
         veto: veto(object, ours),
         phase: status.and_then(|status| status.phase),

@@ -27,6 +27,8 @@ pub enum Veto {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Object {
     pub uid: Arc<str>,
+    /// Of everything that it says, also of what is not kept here.
+    pub version: Arc<str>,
     pub created: Option<Timestamp>,
     pub veto: Option<Veto>,
     pub phase: Option<Phase>,
@@ -96,12 +98,16 @@ impl Roster {
         self.tenants.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes an object as it is now. `strict` is for who did not see every change of it, or writes none:
-    /// then a tenant that has turned meanwhile may have been sealed in between.
+    /// Takes an object as it is now; as it was seen before, as in a list after a break, it is no news.
+    /// `strict` is for who did not see every change of it, or writes none: then a tenant that has turned
+    /// meanwhile may have been sealed in between.
     pub fn see(&self, tenant: TenantId, object: Object, now: Moment, strict: bool) {
-        let changes = self.changes.fetch_add(1, Ordering::Relaxed) + 1;
         let mut tenants = self.write();
         let before = tenants.get(&tenant);
+        if before.is_some_and(|before| before.object == object) {
+            return;
+        }
+        let changes = self.changes.fetch_add(1, Ordering::Relaxed) + 1;
         let voids = match before.map(|before| &before.object) {
             None => object.veto.is_some(),
             Some(old) => {

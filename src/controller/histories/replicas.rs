@@ -140,7 +140,8 @@ impl Town {
         self.objects.last().expect("one").0.clone()
     }
 
-    fn put(&mut self, object: TenantKms) {
+    fn put(&mut self, mut object: TenantKms) {
+        object.metadata.resource_version = Some(self.objects.len().to_string());
         let record = self.store.record();
         let active = record.as_ref().and_then(|record| {
             let keyring = record.keyring.as_ref()?;

@@ -22,6 +22,7 @@ fn time(second: i64) -> Timestamp {
 fn object() -> Object {
     Object {
         uid: "object".into(),
+        version: "7".into(),
         created: None,
         veto: None,
         phase: None,
@@ -161,6 +162,22 @@ fn a_clock_that_is_set_ends_no_other_sessions() {
         right(&hand, HOUR);
         assert!(!goes_on(ended - 1) && goes_on(ended + 1));
     }
+}
+
+#[test]
+fn an_object_that_comes_again_is_no_change() {
+    let roster = Roster::default();
+    let changes = || roster.get(&id()).expect("seen").changes;
+    roster.see(id(), object(), at(1, 1), true);
+    let before = changes();
+    roster.see(id(), object(), at(2, 2), true);
+    assert_eq!(changes(), before);
+    let another = Object {
+        version: "8".into(),
+        ..object()
+    };
+    roster.see(id(), another, at(3, 3), true);
+    assert!(changes() > before, "the rest of it may say something new");
 }
 
 #[test]

@@ -89,3 +89,16 @@ fn a_seal_of_which_no_status_told_is_told_by_the_next_holder() {
         assert_eq!(town.held(GUEST).expect("held").epoch, before + 1);
     });
 }
+
+#[test]
+fn a_list_that_says_nothing_new_leaves_a_proof_what_it_is() {
+    runtime().block_on(async {
+        let mut town = Town::serving(GUEST).await;
+        town.store.set_reads_fail(true); // nothing is to be asked for
+        town.see(GUEST, true);
+        assert!(town.held(GUEST).is_some(), "it is to be proved again");
+        town.ask("verify");
+        town.see(GUEST, true);
+        assert!(town.held(GUEST).is_none(), "the record may say more");
+    });
+}
