@@ -184,7 +184,7 @@ impl Context {
             self.forget(&id);
         }
         *lock(&self.claims) = None;
-        self.keys.nudge(); // who waits is served otherwise now
+        self.keys.nudge_all(); // who waits is served otherwise now
     }
 
     /// Lists anew which keys are claimed on record.

@@ -164,7 +164,7 @@ impl Drop for Tending {
         if self.ctx.is_guest() {
             self.ctx.providers.forget(&self.id);
         }
-        self.ctx.keys.nudge();
+        self.ctx.keys.nudge(&self.id);
     }
 }
 
@@ -351,7 +351,7 @@ impl Tending {
     /// Tells those who wait.
     fn say(&self, trouble: Option<Refused>) {
         *lock(&self.guest.trouble) = trouble;
-        self.ctx.keys.nudge();
+        self.ctx.keys.nudge(&self.id);
     }
 
     /// Waits, or until something is seen. False when nobody has used the tenant for long.

@@ -148,7 +148,7 @@ pub(super) fn note(ctx: &Context, id: &TenantId, object: &Guarded, relisted: boo
         ctx.wipe(id);
     }
     ctx.guests.wake(id);
-    ctx.keys.nudge();
+    ctx.keys.nudge(id);
 }
 
 fn gone(ctx: &Context, id: &TenantId) {
@@ -156,5 +156,5 @@ fn gone(ctx: &Context, id: &TenantId) {
     ctx.forget(id);
     ctx.wipe(id);
     ctx.guests.wake(id);
-    ctx.keys.nudge();
+    ctx.keys.nudge(id);
 }

@@ -36,7 +36,7 @@ pub async fn hold(ctx: &Arc<Context>, id: &TenantId) -> Result<Arc<Hold>, Refuse
             Err(refused) => Some(Err(refused)),
         }
     };
-    let waited = ctx.keys.wait(PATIENCE, look).await;
+    let waited = ctx.keys.wait(id, PATIENCE, look).await;
     waited.unwrap_or_else(|| Err(unproved(ctx, id)))
 }
 

@@ -7,9 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
-use tokio::sync::Notify;
-
 use super::hold::{Hold, Version};
+use super::waiting::Waiting;
 use crate::clock::{Clock, Moment};
 use crate::provider::TenantId;
 use crate::record::Record;
@@ -26,8 +25,8 @@ type Tenants = HashMap<TenantId, Arc<Hold>>;
 #[derive(Default)]
 pub struct Held {
     tenants: RwLock<Tenants>,
-    /// Something is held that was not.
-    changed: Notify,
+    /// Who waits for something that is not held.
+    pub(super) waiting: Waiting,
     /// When old proofs were looked for last, in milliseconds of the boot clock; zero for never.
     swept: AtomicU64,
     /// When the process stood still last, on the same clock.
@@ -59,7 +58,7 @@ impl Held {
         };
         tenants.insert(tenant.clone(), Arc::new(hold));
         drop(tenants);
-        self.changed.notify_waiters();
+        self.waiting.wake(tenant);
     }
 
     /// Holds one more version; not when the keys on hand are others by now.
@@ -105,7 +104,7 @@ impl Held {
         self.swept
             .store(milliseconds(now).max(1), Ordering::Relaxed);
         if stopped {
-            self.changed.notify_waiters();
+            self.waiting.wake_all();
         }
     }
 
@@ -155,18 +154,20 @@ impl Held {
         {
             *hold = Arc::new(hold.as_of(changes));
         }
-        self.changed.notify_waiters();
+        self.waiting.wake(tenant);
     }
 
-    /// Looks now and after each change, until there is something or `patience` ends.
+    /// Looks now and after each change of what is held for `tenant`, until there is something or `patience` ends.
     pub async fn wait<T>(
         &self,
+        tenant: &TenantId,
         patience: Duration,
         mut look: impl FnMut() -> Option<T>,
     ) -> Option<T> {
+        let waiter = self.waiting.join(tenant);
         let waiting = async {
             loop {
-                let changed = self.changed.notified();
+                let changed = waiter.changed.notified();
                 if let Some(found) = look() {
                     return found;
                 }
@@ -176,9 +177,14 @@ impl Held {
         tokio::time::timeout(patience, waiting).await.ok()
     }
 
-    /// Lets those who wait look again.
-    pub fn nudge(&self) {
-        self.changed.notify_waiters();
+    /// Lets those who wait for `tenant` look again.
+    pub fn nudge(&self, tenant: &TenantId) {
+        self.waiting.wake(tenant);
+    }
+
+    /// Lets all who wait look again.
+    pub fn nudge_all(&self) {
+        self.waiting.wake_all();
     }
 }
 

@@ -9,6 +9,7 @@ pub mod roster;
 #[cfg(test)]
 mod tests;
 pub mod token;
+mod waiting;
 
 pub use caller::Caller;
 pub use held::Held;

@@ -10,6 +10,8 @@ use crate::record::keyring::wrapping::Opened;
 use crate::record::keyring::{Kek, KeyId, Keyring, Locked, MasterKey};
 use crate::record::{Applied, Record};
 
+mod waiting;
+
 const UID: &str = "00112233445566778899aabbccddeeff";
 const KEY: &str = "https://acme-kv.vault.azure.net/keys/k";
 
