@@ -84,7 +84,7 @@ impl Agent {
         for right in rights {
             self.reviews.may(&caller, session.tenant(), *right).await?;
         }
-        self.limits.take(session.tenant(), &caller, Call::Data(1))?;
+        self.limits.take(session.tenant(), &caller, Call::Data)?;
         Ok(Visitor { caller, session })
     }
 
@@ -137,7 +137,7 @@ impl Agent {
         let more = u32::try_from(more).unwrap_or(u32::MAX);
         if more > 0 {
             let (tenant, caller) = (visitor.session.tenant(), &visitor.caller);
-            self.limits.take(tenant, caller, Call::Data(more))?;
+            self.limits.take(tenant, caller, Call::More(more))?;
         }
         Ok(())
     }

@@ -24,16 +24,29 @@ const PER_SHARD: usize = 2048;
 pub enum Call {
     /// May cost two reviews by the API server.
     Session,
-    /// So many operations on data; 1 but for a batch.
-    Data(u32),
+    /// An operation on data.
+    Data,
+    /// So many more of a call that has taken for its first.
+    More(u32),
 }
 
 impl Call {
     fn tokens(self) -> f64 {
         match self {
             Self::Session => 10.0,
-            Self::Data(operations) => f64::from(operations.max(1)),
+            Self::Data => 1.0,
+            Self::More(operations) => f64::from(operations),
         }
+    }
+
+    /// How much must be there; what it costs beyond that is paid for afterwards. A bucket of which the first
+    /// operation was taken is never full when the others are asked for, nor where somebody else calls.
+    fn needs(self, per_second: u32) -> f64 {
+        let most = match self {
+            Self::Session | Self::Data => per_second,
+            Self::More(_) => per_second / 2,
+        };
+        self.tokens().min(f64::from(most))
     }
 }
 
@@ -103,7 +116,7 @@ impl Limiter {
         let limits = self.policy.borrow().limits();
         let now = self.clock.now();
         let mut shard = lock(self.shard(tenant));
-        shard.take(tenant, caller.digest(), call.tokens(), limits, now)
+        shard.take(tenant, caller.digest(), call, limits, now)
     }
 
     fn shard(&self, tenant: &TenantId) -> &Mutex<Shard> {
@@ -130,7 +143,7 @@ impl Shard {
         &mut self,
         tenant: &TenantId,
         caller: [u8; 32],
-        tokens: f64,
+        call: Call,
         limits: Limits,
         now: Moment,
     ) -> Result<(), Exceeded> {
@@ -151,7 +164,7 @@ impl Shard {
             (&mut *of_tenant, Whose::Tenant, limits.agent_tenant_rps),
         ] {
             bucket.fill(per_second, now);
-            if let Some(try_again_after) = bucket.lacks(tokens, per_second) {
+            if let Some(try_again_after) = bucket.lacks(call, per_second) {
                 return Err(Exceeded {
                     whose,
                     per_second,
@@ -159,8 +172,8 @@ impl Shard {
                 });
             }
         }
-        of_caller.level -= tokens;
-        of_tenant.level -= tokens;
+        of_caller.level -= call.tokens();
+        of_tenant.level -= call.tokens();
         Ok(())
     }
 
@@ -223,10 +236,9 @@ impl Bucket {
     }
 
     /// How long until there is enough; `None`: there is. A full bucket is enough for anything.
-    fn lacks(&self, tokens: f64, per_second: u32) -> Option<Duration> {
-        let rate = f64::from(per_second);
-        let missing = tokens.min(rate) - self.level;
-        let seconds = (missing / rate).ceil().max(1.0);
+    fn lacks(&self, call: Call, per_second: u32) -> Option<Duration> {
+        let missing = call.needs(per_second) - self.level;
+        let seconds = (missing / f64::from(per_second)).ceil().max(1.0);
         (missing > 0.0).then(|| Duration::from_secs_f64(seconds))
     }
 }
