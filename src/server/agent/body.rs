@@ -96,6 +96,9 @@ pub struct Plaintext {
     /// The master key that it was made with; not the active one: rewrap it.
     #[schemars(regex(pattern = KEY_ID))]
     pub key_id: String,
+    /// Where it is a data key: until when it may be kept.
+    #[schemars(extend("format" = "date-time"))]
+    pub keep_until: String,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]

@@ -61,7 +61,8 @@ fn about(operation: Operation) -> About {
         },
         Operation::Decrypt => About {
             summary: "Decrypt",
-            description: "With the master key that the ciphertext names.",
+            description: "With the master key that the ciphertext names. A data key that is opened is \
+                          kept no longer than `keep_until`, as when it was made.",
             errors: &[Kind::CiphertextInvalid, Kind::KeyErased],
         },
         Operation::DataKey => About {

@@ -67,6 +67,7 @@ impl Agent {
         Ok(Plaintext {
             plaintext: Clear::of(&plaintext),
             key_id: key.to_string(),
+            keep_until: self.keep_until(&admitted)?,
         })
     }
 
@@ -74,9 +75,6 @@ impl Agent {
         let request: DataKeyRequest<'_> = body::read(bytes)?;
         let aad = aad(request.aad.as_ref())?;
         let admitted = self.admit(visitor).await?;
-        // Also of a session that began on other terms.
-        let end = access::end(&admitted.hold, self.ctx.clock.now());
-        let keep_until = access::time(admitted.claims.expires.min(end))?;
         let mut key = Zeroizing::new([0; DATA_KEY]);
         rand::fill(&mut *key)?;
         let sealed = seal(&admitted, &*key, &aad)?;
@@ -84,7 +82,7 @@ impl Agent {
             plaintext: Clear::of(&*key),
             ciphertext: sealed.ciphertext,
             key_id: sealed.key_id,
-            keep_until,
+            keep_until: self.keep_until(&admitted)?,
         })
     }
 
@@ -124,6 +122,12 @@ impl Agent {
         let aad = aad(item.aad.as_ref())?;
         let (plaintext, _) = self.open(admitted, &ciphertext, &aad).await?;
         seal(admitted, &plaintext, &aad)
+    }
+
+    /// The end of the session, also of one that began on other terms.
+    fn keep_until(&self, admitted: &Admitted) -> Result<String, Error> {
+        let end = access::end(&admitted.hold, self.ctx.clock.now());
+        access::time(admitted.claims.expires.min(end))
     }
 
     async fn open(

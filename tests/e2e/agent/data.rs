@@ -107,6 +107,7 @@ async fn a_data_key_needs_its_own_right_and_says_how_long_it_may_be_kept() -> Re
     let body = json!({ "ciphertext": made.text("ciphertext")? });
     let opened = call("decrypt", body).await?.ok()?;
     ensure!(opened.text("plaintext")? == made.text("plaintext")?);
+    ensure!(opened.text("keep_until")? == made.text("keep_until")?);
     let another = call("data-key", json!({})).await?.ok()?;
     ensure!(another.text("plaintext")? != made.text("plaintext")?);
     Ok(())

@@ -30,15 +30,19 @@ async fn a_session_from_before_the_customers_key_is_held_to_what_the_customer_ma
     wait_row(env, "acme", ACTIVE, SOON).await?;
     let app = env.workload("app", "acme", &["session", "datakey"]).await?;
     let session = app.begin(&agent).await?;
-    let data_key = async || {
-        agent
-            .call("data-key", &app.token, &session, &json!({}))
-            .await
-    };
-    // How many seconds from now a data key may be kept.
+    let call = async |path: &str, body| agent.call(path, &app.token, &session, &body).await;
+    let data_key = async || call("data-key", json!({})).await;
+    // For how long from now a data key may be kept: a new one, and the same when it is opened.
     let kept = async || {
-        let until: Timestamp = data_key().await?.ok()?.text("keep_until")?.parse()?;
-        Ok::<_, anyhow::Error>(until.duration_since(Timestamp::now()))
+        let made = data_key().await?.ok()?;
+        let sealed = json!({ "ciphertext": made.text("ciphertext")? });
+        let opened = call("decrypt", sealed).await?.ok()?;
+        let mut longest = SignedDuration::ZERO;
+        for answer in [made, opened] {
+            let until: Timestamp = answer.text("keep_until")?.parse()?;
+            longest = longest.max(until.duration_since(Timestamp::now()));
+        }
+        Ok::<_, anyhow::Error>(longest)
     };
     ensure!(kept().await? > SignedDuration::from_hours(23));
 
