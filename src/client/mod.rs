@@ -17,6 +17,7 @@
 //! # }
 //! ```
 
+mod data_key;
 mod error;
 mod sessions;
 mod transport;
@@ -25,7 +26,6 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,16 +33,16 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use jiff::Timestamp;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use crate::clock::{Clock, Moment, SystemClock};
+pub use data_key::DataKey;
 pub use error::{Backoff, Category, Error, Kind};
 use sessions::{Sessions, Shop};
 use transport::Transport;
-use wire::{DataKeyAnswer, DataKeyRequest, DecryptAnswer, DecryptRequest};
-use wire::{EncryptAnswer, EncryptRequest, RewrapAnswer, RewrapRequest, RewrappedItem};
+use wire::{DataKeyAnswer, DataKeyRequest, DecryptAnswer, DecryptRequest, EncryptAnswer};
+use wire::{EncryptRequest, OpenDataKeyAnswer, RewrapAnswer, RewrapRequest, RewrappedItem};
 
 /// What a client is made from.
 #[derive(Clone, Debug)]
@@ -74,45 +74,6 @@ pub struct Ciphertext {
     pub bytes: Vec<u8>,
     /// The master key that it needs; informative, it is in the bytes as well.
     pub key_id: String,
-}
-
-/// A key for data that is too large or too much for a call each. It can be used as long as the session
-/// lives that it came by, and not printed; it is overwritten when it is dropped.
-pub struct DataKey {
-    plaintext: Zeroizing<Vec<u8>>,
-    ciphertext: Ciphertext,
-    keep_until: Timestamp,
-    end: Moment,
-    clock: Arc<dyn Clock>,
-}
-
-impl fmt::Debug for DataKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DataKey")
-            .field("key_id", &self.ciphertext.key_id)
-            .field("keep_until", &self.keep_until)
-            .finish_non_exhaustive()
-    }
-}
-
-impl DataKey {
-    /// The 32 bytes. `None` when the session is over: drop this, and get the key again by
-    /// [`Client::decrypt`] of its ciphertext. **A copy that is kept for longer defeats sealing.**
-    pub fn expose(&self) -> Option<&[u8]> {
-        let now = self.clock.now();
-        let over = now.boot >= self.end.boot || now.wall >= self.end.wall;
-        (!over).then_some(&**self.plaintext)
-    }
-
-    /// To be stored beside the data.
-    pub fn ciphertext(&self) -> &Ciphertext {
-        &self.ciphertext
-    }
-
-    /// The end of the session, by the operator's clock.
-    pub fn keep_until(&self) -> Timestamp {
-        self.keep_until
-    }
 }
 
 /// One ciphertext to be encrypted anew, with the additional data that it was made with.
@@ -170,9 +131,7 @@ impl Client {
         ciphertext: &[u8],
         aad: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>, Error> {
-        let request = item(ciphertext, aad)?;
-        let body = wire::body(&request, size(&request))?;
-        let (answer, _) = self.call(tenant, "decrypt", body).await?;
+        let (answer, _) = self.open(tenant, ciphertext, aad).await?;
         let answer = parse::<DecryptAnswer>(&answer)?;
         wire::secret_bytes(answer.plaintext).ok_or_else(Error::not_understood)
     }
@@ -182,19 +141,32 @@ impl Client {
         let aad = wire::aad(aad)?;
         let strings = length(aad.as_ref());
         let body = wire::body(&DataKeyRequest { aad }, strings)?;
-        let (answer, end) = self.call(tenant, "data-key", body).await?;
+        let (answer, session) = self.call(tenant, "data-key", body).await?;
         let answer = parse::<DataKeyAnswer>(&answer)?;
-        let plaintext = wire::secret_bytes(answer.plaintext).filter(|key| key.len() == 32);
-        Ok(DataKey {
-            plaintext: plaintext.ok_or_else(Error::not_understood)?,
-            ciphertext: ciphertext(&EncryptAnswer {
-                ciphertext: answer.ciphertext,
-                key_id: answer.key_id,
-            })?,
-            keep_until: answer.keep_until,
-            end,
-            clock: self.0.shop().clock.clone(),
-        })
+        let sealed = ciphertext(&EncryptAnswer {
+            ciphertext: answer.ciphertext,
+            key_id: answer.key_id,
+        })?;
+        let clock = self.0.shop().clock.clone();
+        DataKey::new(answer.plaintext, sealed, answer.keep_until, session, clock)
+    }
+
+    /// A data key again, from the ciphertext that was stored beside the data: [`Client::decrypt`] that
+    /// keeps to the time.
+    pub async fn open_data_key(
+        &self,
+        tenant: &str,
+        ciphertext: &[u8],
+        aad: &[u8],
+    ) -> Result<DataKey, Error> {
+        let (answer, session) = self.open(tenant, ciphertext, aad).await?;
+        let answer = parse::<OpenDataKeyAnswer>(&answer)?;
+        let sealed = Ciphertext {
+            bytes: ciphertext.to_vec(),
+            key_id: answer.key_id.to_owned(),
+        };
+        let clock = self.0.shop().clock.clone();
+        DataKey::new(answer.plaintext, sealed, answer.keep_until, session, clock)
     }
 
     /// Encrypts at most 100 ciphertexts anew with the active master key, without showing their
@@ -226,6 +198,17 @@ impl Client {
             }
         };
         Ok(answer.items.into_iter().map(outcome).collect())
+    }
+
+    async fn open(
+        &self,
+        tenant: &str,
+        ciphertext: &[u8],
+        aad: &[u8],
+    ) -> Result<(Zeroizing<Vec<u8>>, Moment), Error> {
+        let request = item(ciphertext, aad)?;
+        let body = wire::body(&request, size(&request))?;
+        self.call(tenant, "decrypt", body).await
     }
 
     /// The answer, and the end of the session that it came by.

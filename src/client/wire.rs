@@ -65,6 +65,14 @@ pub(super) struct DecryptAnswer<'a> {
     pub plaintext: &'a str,
 }
 
+/// The answer to decrypt where it is a data key.
+#[derive(Deserialize)]
+pub(super) struct OpenDataKeyAnswer<'a> {
+    pub plaintext: &'a str,
+    pub key_id: &'a str,
+    pub keep_until: Timestamp,
+}
+
 #[derive(Deserialize)]
 pub(super) struct DataKeyAnswer<'a> {
     pub plaintext: &'a str,

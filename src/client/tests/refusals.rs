@@ -4,16 +4,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use futures::stream;
-use jiff::Timestamp;
+use serde_json::json;
 use tokio::sync::Semaphore;
-use zeroize::Zeroizing;
 
-use super::super::{Category, Ciphertext, Client, DataKey, Error, Item, Kind, Options};
+use super::super::{Category, Client, Error, Item, Kind, Options};
 use super::ACME;
 use super::server::{Reply, Server, TOKEN, advance, eventually};
-use crate::clock::tests::Hand;
-use crate::clock::{Clock, Moment};
 
 async fn encrypt(client: &Client) -> Result<(), Error> {
     client.encrypt(ACME, b"hunter2", b"").await.map(drop)
@@ -255,26 +254,56 @@ async fn a_data_key_is_not_printed_and_ends_with_its_session() {
     assert!(key.expose().is_none());
 }
 
-/// The wall clock can be set, and the other misses what passed while a machine was frozen.
-#[test]
-fn a_data_key_ends_by_whichever_clock_is_first() {
-    let clock = Arc::new(Hand::default());
-    let now = clock.now();
-    for (boot, wall, usable) in [(1, 1, true), (0, 1, false), (1, 0, false)] {
-        let key = DataKey {
-            plaintext: Zeroizing::new(vec![7; 32]),
-            ciphertext: Ciphertext {
-                bytes: Vec::new(),
-                key_id: String::new(),
-            },
-            keep_until: Timestamp::UNIX_EPOCH,
-            end: Moment {
-                boot: now.boot + Duration::from_secs(boot),
-                wall: now.wall + Duration::from_secs(wall),
-            },
-            clock: clock.clone(),
-        };
-        assert_eq!(key.expose().is_some(), usable, "{boot} s and {wall} s left");
+/// The terms may have become shorter since the session began.
+#[tokio::test]
+async fn a_data_key_ends_when_the_operator_says_however_it_came() {
+    let server = Server::start().await;
+    let client = server.client();
+    let sealed = client.data_key(ACME, b"file").await.expect("data key");
+    let sealed = &sealed.ciphertext().bytes;
+    let whole = client.open_data_key(ACME, sealed, b"file").await;
+    let whole = whole.expect("data key");
+    assert_eq!(whole.ciphertext().bytes, *sealed);
+    assert_eq!(whole.keep_until().to_string(), "2027-01-15T08:05:00Z");
+
+    let answer = |ciphertext: &str| {
+        let plaintext = STANDARD.encode([7; 32]);
+        let answer = json!({ "plaintext": plaintext, "ciphertext": ciphertext, "key_id": "k1",
+            "keep_until": "2027-01-15T08:01:00Z" });
+        Reply::Raw(200, None, answer.to_string().into())
+    };
+    server.reply("data-key", answer(&STANDARD.encode(sealed)));
+    server.reply("decrypt", answer(""));
+    let keys = [
+        client.data_key(ACME, b"file").await.expect("data key"),
+        client
+            .open_data_key(ACME, sealed, b"file")
+            .await
+            .expect("data key"),
+    ];
+    for key in &keys {
+        assert_eq!(key.expose(), Some(&[7; 32][..]));
+        assert_eq!(key.keep_until().to_string(), "2027-01-15T08:01:00Z");
+    }
+    advance(Duration::from_mins(1)).await;
+    for key in &keys {
+        assert!(key.expose().is_none(), "{key:?}");
+    }
+    assert!(whole.expose().is_some());
+
+    // What is no data key is none, and what does not say until when is not kept.
+    let record = client
+        .encrypt(ACME, b"a record", b"")
+        .await
+        .expect("encrypt");
+    server.reply(
+        "decrypt",
+        Reply::Raw(200, None, r#"{"plaintext":"","key_id":"k1"}"#.into()),
+    );
+    for ciphertext in [sealed, &record.bytes] {
+        let refused = client.open_data_key(ACME, ciphertext, b"").await;
+        let kind = refused.expect_err("refused").kind();
+        assert_eq!(kind, Kind::AnswerNotUnderstood);
     }
 }
 

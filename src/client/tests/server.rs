@@ -287,7 +287,9 @@ fn usual(state: &Mutex<State>, operation: &str, body: Map<String, Value>) -> Val
         "decrypt" => {
             let [ciphertext, aad] = fields(body, ["ciphertext", "aad"]).map(|v| bytes(&v));
             let plaintext = STANDARD.encode(opened(&ciphertext, &aad));
-            json!({ "plaintext": plaintext, "key_id": key_id })
+            json!({
+                "plaintext": plaintext, "key_id": key_id, "keep_until": "2027-01-15T08:05:00Z",
+            })
         }
         "data-key" => {
             let [aad] = fields(body, ["aad"]).map(|v| bytes(&v));
