@@ -1,8 +1,11 @@
 //! Whose a session is, and what ends it.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use harness::{Agent, Answer, Workload};
 use jiff::Timestamp;
 use serde_json::json;
@@ -163,6 +166,28 @@ async fn a_session_is_of_no_use_to_anybody_else() -> Result<()> {
     opens(app, agent, &session, &ciphertext).await
 }
 
+/// Where it stands in a session token.
+const KEY_ID: Range<usize> = 1..17;
+const LENGTH: Range<usize> = 57..59;
+
+fn session_bytes(token: &str) -> Result<Vec<u8>> {
+    let text = token.strip_prefix("tks1_").context("a session token")?;
+    Ok(URL_SAFE_NO_PAD.decode(text)?)
+}
+
+fn session_token(bytes: &[u8]) -> String {
+    format!("tks1_{}", URL_SAFE_NO_PAD.encode(bytes))
+}
+
+/// A session token in the right form with another tenant's name, and the signature that it had.
+fn renamed(token: &str, tenant: &str) -> Result<String> {
+    let mut bytes = session_bytes(token)?;
+    let before = usize::from(u16::from_be_bytes(bytes[LENGTH].try_into()?));
+    bytes.splice(LENGTH.end..LENGTH.end + before, tenant.bytes());
+    bytes[LENGTH].copy_from_slice(&u16::try_from(tenant.len())?.to_be_bytes());
+    Ok(session_token(&bytes))
+}
+
 #[tokio::test]
 async fn a_session_is_for_one_tenant() -> Result<()> {
     let Scene {
@@ -187,6 +212,20 @@ async fn a_session_is_for_one_tenant() -> Result<()> {
     app.decrypt(agent, &birchs, &ciphertext)
         .await?
         .refused("ciphertext_invalid")?;
+    // Acme's session with the other's name in it, and with the master key of that name's session too.
+    let (named, claims) = (renamed(&acmes, &birch.tenant)?, session_bytes(&birchs)?);
+    let mut rekeyed = session_bytes(&named)?;
+    rekeyed[KEY_ID].copy_from_slice(&claims[KEY_ID]);
+    for forged in [session_token(&rekeyed), named] {
+        // A key id that nobody knows is looked for on record, once a second.
+        until("session_invalid", Duration::from_secs(5), async || {
+            let answer = birch.encrypt(agent, &forged, "hello").await?;
+            ensure!(!answer.is_ok(), "acme's session is good for birch");
+            Ok(answer)
+        })
+        .await?;
+    }
+    birch.encrypt(agent, &birchs, "hello").await?.ok()?;
     opens(app, agent, &acmes, &ciphertext).await?;
     // A tenant that is not there, and one that this caller may not use.
     let cypress = Workload {
