@@ -7,12 +7,13 @@ use anyhow::{Result, ensure};
 use fakecloud::{Effect, Fault};
 use futures::future::try_join_all;
 use harness::{Agent, Workload};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::{QUICK, SOON, Scene, rotate};
 use crate::faults::replica::Replica;
-use crate::seen::{eventually, patch, suspend};
+use crate::seen::{eventually, patch, record, suspend};
+use crate::support::World;
 
 /// A tenant with a holder, and a replica beside it that nobody has asked yet.
 pub(super) struct Pair {
@@ -225,17 +226,49 @@ async fn a_replica_whose_watch_fell_silent_hears_of_a_suspension() -> Result<()>
     Ok(())
 }
 
-#[tokio::test]
-async fn a_former_master_key_opens_on_a_replica_that_never_saw_it() -> Result<()> {
-    let pair = &Pair::new("guest-former", QUICK).await?;
-    let env = &pair.scene.world.env;
-    rotate(&pair.scene.world).await?;
-    let rotated = env.wait("acme", "two master keys", SOON, |object| {
+/// The tenant, once it has another master key.
+async fn rotated(world: &World) -> Result<Value> {
+    rotate(world).await?;
+    let two = |object: &Value| {
         object["status"]["masterKeys"]
             .as_array()
             .is_some_and(|all| all.len() == 2)
-    });
-    let tenant = rotated.await?;
+    };
+    world.env.wait("acme", "two master keys", SOON, two).await
+}
+
+#[tokio::test]
+async fn a_master_key_that_is_erased_is_gone_on_every_replica() -> Result<()> {
+    let pair = &Pair::new("guest-erased", QUICK).await?;
+    let env = &pair.scene.world.env;
+    let tenant = rotated(&pair.scene.world).await?;
+    ensure!(pair.read().await? == "ok", "the former key is open here");
+    let former = &tenant["status"]["masterKeys"][1]["id"];
+    let erase = json!({ "spec": { "masterKey": { "erasedIds": [former] } } });
+    patch(env, "acme", false, "merge", &erase.to_string()).await?;
+    eventually("the former key to be erased", SOON, async || {
+        let body = record(env, "acme").await?.body;
+        Ok(body["keyring"]["versions"][0]["state"] == "erased")
+    })
+    .await?;
+    // The session began with the key that is no more.
+    pair.until("session_invalid", SOON).await?;
+    for agent in [&pair.agent, &pair.scene.agent] {
+        let app = pair.app();
+        let new = app.begin(agent).await?;
+        let read = app.decrypt(&pair.agent, &new, &pair.ciphertext).await?;
+        read.refused("key_erased")?;
+        let sealed = app.seal(agent, &new, "hello").await?;
+        ensure!(app.open(&pair.agent, &new, &sealed).await? == "hello");
+    }
+    ensure!(!pair.other.holds().await?);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_former_master_key_opens_on_a_replica_that_never_saw_it() -> Result<()> {
+    let pair = &Pair::new("guest-former", QUICK).await?;
+    let tenant = rotated(&pair.scene.world).await?;
     ensure!(
         pair.read().await? == "ok",
         "neither the session nor the ciphertext is of the new key"
