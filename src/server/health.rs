@@ -78,3 +78,39 @@ async fn exposition(State(served): State<Served>) -> Result<String, StatusCode> 
         .text()
         .map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn readiness(watches: usize, agent: Option<Readiness>) -> (StatusCode, &'static str) {
+        let served = Served {
+            metrics: Arc::new(Metrics::new().expect("metrics")),
+            syncing: Syncing::new(watches),
+            agent,
+        };
+        ready(State(served)).await
+    }
+
+    #[tokio::test]
+    async fn nobody_is_sent_here_before_all_objects_are_listed() {
+        let can: Readiness = Arc::new(|| Ok(()));
+        let cannot: Readiness = Arc::new(|| Err("no certificate"));
+        for (watches, agent, wanted) in [
+            (1, Some(&can), Err("listed all objects")),
+            (1, None, Err("listed all objects")),
+            (0, Some(&cannot), Err("no certificate")),
+            (0, Some(&can), Ok(())),
+            (0, None, Ok(())),
+        ] {
+            let (status, said) = readiness(watches, agent.cloned()).await;
+            match wanted {
+                Ok(()) => assert_eq!((status, said), (StatusCode::OK, "ok")),
+                Err(why) => {
+                    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+                    assert!(said.contains(why), "{said}");
+                }
+            }
+        }
+    }
+}

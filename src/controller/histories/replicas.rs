@@ -26,6 +26,7 @@ mod check;
 mod event;
 mod former;
 mod seals;
+mod starting;
 
 const HOLDER: usize = 0;
 const GUEST: usize = 1;

@@ -6,10 +6,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use http::StatusCode;
 use serde_json::json;
 
 use super::*;
 use crate::clock::Clock;
+use crate::controller::Syncing;
 use crate::controller::context::Context;
 use crate::controller::histories::clock::{Hands, runtime};
 use crate::controller::histories::cloud::Mood;
@@ -67,6 +69,34 @@ fn visitor(token: &str) -> Visitor {
         caller: caller(),
         session: Unverified::parse(token).expect("a token"),
     }
+}
+
+#[test]
+fn before_all_objects_are_listed_every_call_is_to_be_tried_again() {
+    runtime().block_on(async {
+        let town = town().await;
+        for replica in [HOLDER, GUEST] {
+            let agent = Agent::at(&town, replica);
+            let (token, _) = agent.begins().await;
+            assert!(agent.shown(&token).await.is_ok());
+            let starting = Agent::new(Arc::new(Context {
+                syncing: Syncing::new(1),
+                ..agent.ctx.as_ref().clone()
+            }));
+            let refused = [
+                starting.hold(&tenant()).await.err(), // what a session asks for
+                starting.admit(visitor(&token)).await.err(),
+            ];
+            for error in refused {
+                let error = error.expect("served");
+                assert_eq!(error.kind, Kind::KmsUnavailable);
+                assert!(error.message.contains("just started"), "{}", error.message);
+                let answer = error.answer();
+                assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+                assert_eq!(answer.headers()["retry-after"], "1");
+            }
+        }
+    });
 }
 
 #[test]
