@@ -10,6 +10,7 @@ mod sessions;
 mod terms;
 mod unread;
 mod unseen;
+mod unwritable;
 mod wire;
 
 use std::time::Duration;

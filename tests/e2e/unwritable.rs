@@ -13,7 +13,7 @@ use crate::seen::{patch, wait_row};
 use crate::support::{SOON, World};
 
 /// Takes the right to change records away, or gives it back.
-async fn may_update(world: &World, may: bool) -> Result<()> {
+pub async fn may_update(world: &World, may: bool) -> Result<()> {
     let records = &world.env.records_namespace;
     let roles: Api<Role> = Api::namespaced(world.env.client().await?, records);
     for mut role in roles.list(&ListParams::default()).await?.items {

@@ -27,6 +27,7 @@ mod event;
 mod former;
 mod seals;
 mod starting;
+mod unwritable;
 
 const HOLDER: usize = 0;
 const GUEST: usize = 1;

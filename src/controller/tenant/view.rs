@@ -13,8 +13,13 @@ use crate::seal::{Seal, State};
 
 impl Tenant {
     /// Whether there is anything to report that is not already said. A fresh process changes
-    /// nothing before its first verdict, unless the object has no status at all.
+    /// nothing before its first verdict, unless the object has no status at all. A seal that is over is
+    /// reported only when it is on record: where others read that it is, sessions of before live on.
     pub fn may_report(&self, observed: Option<&TenantKmsStatus>) -> bool {
+        let active = self.seal.as_ref().map(Seal::state) == Some(&State::Active);
+        if active && !self.suspended && !self.is_epoch_recorded() {
+            return false;
+        }
         let undecided = |seal: &Seal| matches!(seal.state(), State::Undecided);
         let blank = observed.is_none_or(|status| status.phase.is_none());
         let fresh = self.reported.is_none() || self.seal.as_ref().is_some_and(undecided);
