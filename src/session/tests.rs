@@ -3,9 +3,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::*;
-use crate::api::{ProviderKind, Reason, TenantKmsSpec};
+use crate::api::{ProviderKind, TenantKmsSpec};
 use crate::clock::Moment;
-use crate::provider::{Failure, TenantId, Wrapped};
+use crate::provider::{TenantId, Wrapped};
 use crate::record::keyring::wrapping::Opened;
 use crate::record::keyring::{Kek, KeyId, Keyring, Locked, MasterKey};
 use crate::record::{Applied, Record};
