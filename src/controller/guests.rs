@@ -26,6 +26,9 @@ use crate::session::{Hold, Refused};
 
 /// How soon a record that could not be read is read again.
 const READ_AGAIN: Duration = Duration::from_secs(2);
+/// How long what was read is relied on while nothing is seen of the object: a change of the record that
+/// could not be written at first may change nothing that the status tells.
+const READ_ANEW: Duration = Duration::from_mins(10);
 /// How long a tenant that nobody uses is still proved, beyond its interval.
 const LINGER: Duration = Duration::from_secs(10);
 /// How many tenants may have a version opened at once.
@@ -146,6 +149,8 @@ struct Known {
     object_uid: Arc<str>,
     /// What was seen of it when the record was read, or [`UNREAD`].
     changes: u64,
+    /// When the record was read.
+    read: Moment,
     /// The last one that was acted on.
     barrier: Option<Barrier>,
 }
@@ -180,11 +185,17 @@ impl Tending {
             }
             // Another object of the same name is nobody that was proved.
             known = known.filter(|known| known.object_uid == seen.object.uid);
-            let outdated = |known: &Known| known.changes != seen.changes;
-            if known.as_ref().is_none_or(outdated) {
+            let now = self.ctx.clock.now();
+            let current = |known: &Known| known.changes == seen.changes;
+            let fresh = |known: &Known| current(known) && now.since(known.read) < READ_ANEW;
+            if !known.as_ref().is_some_and(fresh) {
                 match self.read(&seen.object.uid).await {
                     Ok((record, spec)) => {
-                        known = Some(self.take(known, record, spec, &seen));
+                        known = Some(self.take(known, record, spec, &seen, now));
+                    }
+                    // Nothing says that it is another one by now.
+                    Err(Refused::Unproved(_)) if known.as_ref().is_some_and(current) => {
+                        known = known.map(|known| Known { read: now, ..known });
                     }
                     Err(refused) => {
                         if matches!(refused, Refused::Sealed(_)) {
@@ -236,6 +247,7 @@ impl Tending {
         record: Record,
         spec: TenantKmsSpec,
         seen: &Seen,
+        read: Moment,
     ) -> Known {
         let changes = seen.changes;
         let same = |old: &Record| {
@@ -247,7 +259,11 @@ impl Tending {
         match known {
             Some(known) if same(&known.record) => {
                 self.ctx.keys.seen(&self.id, changes);
-                Known { changes, ..known }
+                Known {
+                    changes,
+                    read,
+                    ..known
+                }
             }
             _ => {
                 self.ctx.wipe(&self.id);
@@ -258,6 +274,7 @@ impl Tending {
                     spec,
                     object_uid: seen.object.uid.clone(),
                     changes,
+                    read,
                     barrier: seen.barrier.clone(),
                 }
             }

@@ -1,11 +1,26 @@
 //! A record that cannot be written, on a holder whose status can.
 
 use super::*;
+use crate::session::Standing;
+
+/// More than a status tells.
+const VERSIONS: usize = 12;
 
 impl Town {
     fn is_refused(&self, replica: usize) -> bool {
         let at_hand = serving::at_hand(&self.processes[replica].ctx, &tenant());
         matches!(at_hand, Err(Refused::Sealed(_)))
+    }
+
+    /// The oldest master key is to be erased.
+    fn erase_former(&mut self) {
+        let id = self.former.to_string();
+        self.store.ledger().erasable.insert(id.clone());
+        self.change(|object| {
+            object.metadata.generation = object.metadata.generation.map(|one| one + 1);
+            let keys = object.spec.master_key.get_or_insert_default();
+            keys.erased_ids = vec![id];
+        });
     }
 }
 
@@ -34,5 +49,33 @@ fn no_replica_serves_again_before_the_seal_is_on_record() {
         town.see(GUEST, false);
         town.until_proved(GUEST).await;
         assert!(town.held(GUEST).expect("held").epoch > before);
+    });
+}
+
+#[test]
+fn a_version_whose_erasing_no_status_tells_is_erased_on_every_replica() {
+    runtime().block_on(async {
+        let mut town = Town::new(1).await;
+        for _ in 2..VERSIONS {
+            town.clock.pass(HOUR);
+            town.rotate().await;
+        }
+        town.pass(5).await;
+        town.see(GUEST, false);
+        town.until_proved(GUEST).await;
+        let standing = |town: &Town| town.held(GUEST).expect("held").standing(&town.former);
+        town.store.set_fault(Some((0, Fault::Refused)));
+        town.erase_former();
+        town.work().await;
+        town.see(GUEST, false);
+        town.tasks().await;
+        assert_eq!(standing(&town), Some(Standing::Live), "it was not refused");
+        let told = town.objects.len();
+        for _ in 0..130 {
+            town.pass(5).await;
+            town.play(Event::Asks(GUEST)).await;
+        }
+        assert_eq!(told, town.objects.len(), "a status tells");
+        assert_eq!(standing(&town), Some(Standing::Erased));
     });
 }
