@@ -116,11 +116,15 @@ fn missing_rights(ctx: &Context, error: &ReconcileError) -> String {
 pub(super) fn next_look(ctx: &Context, entry: &Entry) -> Option<Duration> {
     let now = ctx.clock.now();
     let tenant = &entry.tenant;
-    let record = tenant
-        .needs_record()
-        .then(|| READ_AGAIN.mul_f64(0.5 + 0.5 * (ctx.jitter)()));
+    let later = || READ_AGAIN.mul_f64(0.5 + 0.5 * (ctx.jitter)());
+    let record = tenant.needs_record().then(later);
+    // What could not be written keeps its pace.
+    let erasure = tenant.next_erasure(now).map(|wait| match wait {
+        Duration::ZERO => later(),
+        wait => wait,
+    });
     if tenant.is_suspended() {
-        return record;
+        return record.into_iter().chain(erasure).min();
     }
     // Due and not begun: too many are under way.
     let soon = |wait: Duration| match wait {
@@ -142,7 +146,7 @@ pub(super) fn next_look(ctx: &Context, entry: &Entry) -> Option<Duration> {
         .filter(|open| !open.is_open())
         .and_then(|_| tenant.next_rotation(now))
         .map(soon);
-    [record, tick, check, trial, asked, rotation]
+    [record, erasure, tick, check, trial, asked, rotation]
         .into_iter()
         .flatten()
         .min()

@@ -176,7 +176,7 @@ fn a_former_key_stays_open_over_a_rotation_and_goes_when_it_is_erased() {
     assert_eq!(now.standing(&one.id), Some(Standing::Live));
 
     let keyring = after.keyring.as_ref().expect("a keyring");
-    let erased = keyring.erase(&[one.id.to_string()], time(2)).changed;
+    let erased = keyring.erase(&[one.id.to_string()], time(1_000)).changed;
     let erased = record(erased.expect("changed"), ProviderKind::Azure);
     assert_eq!(held.settle(&id(), &erased), Some(true));
     let now = held.get(&id(), at(12, 12)).expect("held");

@@ -277,6 +277,8 @@ def test_an_erased_key_opens_nothing(world, bodies):
     deadline = time.monotonic() + 30
     while world.until("ok", "encrypt", bodies["encrypt"], session=session)["key_id"] == before:
         assert time.monotonic() < deadline, "no rotation"
+    world.ask("retired")
+    world.annotate("verify-requested-at")  # then the record is read again
     world.patch({"masterKey": {"erasedIds": [before]}})
     world.until("session_invalid", "encrypt", bodies["encrypt"], session=session)
     session = world.session()["session_token"]

@@ -156,6 +156,12 @@ pub async fn age(env: &Env, hours: i64) -> Result<()> {
     .await
 }
 
+/// Makes the retired versions ones that may be erased, and waits until the operator has read so.
+pub async fn long_retired(env: &Env, value: &str) -> Result<()> {
+    env.long_retired("acme").await?;
+    verified(env, value).await.map(drop)
+}
+
 /// A tenant of two versions, for the customer has rotated its key.
 pub async fn two_versions(world: &World, verify: &str) -> Result<Value> {
     world.active(verify).await?;

@@ -245,6 +245,17 @@ impl Tenant {
         self.upkeep.request_survey(now);
     }
 
+    /// How long until a version is to be erased: zero when that was to be done by now.
+    pub fn next_erasure(&self, now: Moment) -> Option<Duration> {
+        let erasure = self
+            .keyring()?
+            .erase(&self.upkeep.erased_ids, now.timestamp());
+        match erasure.changed {
+            Some(_) => Some(Duration::ZERO),
+            None => Duration::try_from(erasure.wait?).ok(),
+        }
+    }
+
     /// The record with what was made, if it still fits, and without what is to be erased.
     pub(super) fn keep(&mut self, wanted: Record, now: Moment, jitter: f64) -> Record {
         let wanted = self.with_rotation(wanted, now, jitter);

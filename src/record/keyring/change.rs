@@ -3,10 +3,15 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::ByteString;
 
 use super::{Kek, Key, KeyId, Keyring, Locked, MOST_LIVE, Version};
+
+/// How long a version may still be encrypting that was active. A replica without the API server serves for
+/// 5 min more, which is how long reviews of callers hold; a dead connection goes unnoticed for 35 s before
+/// that, and a call that has begun lasts for 10 s.
+const IN_USE: SignedDuration = SignedDuration::from_mins(6);
 
 /// Why a keyring is not rotated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,6 +36,8 @@ pub struct Erasure {
     pub changed: Option<Keyring>,
     /// Asked for and in use: left as it is until another version is active.
     pub active: Option<KeyId>,
+    /// How long until the next one may be erased that was active a short while ago.
+    pub wait: Option<SignedDuration>,
 }
 
 impl Keyring {
@@ -81,19 +88,30 @@ impl Keyring {
         Some(keyring)
     }
 
-    /// Destroys versions for ever. Ids that are not here, or erased already, change nothing.
+    /// Destroys versions for ever, as soon as nothing is encrypted with them any more. Ids that are not
+    /// here, or erased already, change nothing.
     pub fn erase(&self, ids: &[String], now: Timestamp) -> Erasure {
         let ids: Vec<_> = ids.iter().filter_map(|id| KeyId::parse(id)).collect();
         let asked = |version: &&Version| ids.contains(&version.id);
         let active = self.active().filter(asked).map(|one| one.id.clone());
-        let retired = |one: &Version| matches!(one.key, Key::Retired { .. });
-        let erase = |one: &Version| retired(one) && asked(&one);
+        let wait = |one: &Version| match one.key {
+            Key::Retired { retired, .. } if asked(&one) => {
+                Some(IN_USE - now.duration_since(retired))
+            }
+            _ => None,
+        };
+        let due = |one: &Version| wait(one).is_some_and(|wait| !wait.is_positive());
         let changed = self
             .versions
             .iter()
-            .any(erase)
-            .then(|| self.without(erase, now));
-        Erasure { changed, active }
+            .any(due)
+            .then(|| self.without(due, now));
+        let waits = self.versions.iter().filter_map(wait);
+        Erasure {
+            changed,
+            active,
+            wait: waits.filter(|wait| wait.is_positive()).min(),
+        }
     }
 
     /// Destroys everything.

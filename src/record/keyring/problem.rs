@@ -59,7 +59,7 @@ pub fn erase_active(id: &KeyId) -> Failure {
         Reason::NotAllowed,
         format!(
             "spec.masterKey.erasedIds has the active master key {id}, which is in use and is \
-             kept. Rotate first, and it is erased then: `kubectl annotate tkms '<name>' \
+             kept. Rotate first, and it is erased some minutes later: `kubectl annotate tkms '<name>' \
              --overwrite tenantkms.dev/rotate-requested-at=\"$(date -Iseconds)\"`."
         ),
     )

@@ -270,18 +270,33 @@ async fn erasing_spares_the_active_one_and_is_for_ever() {
     let kms = Drawer::new("v1");
     let two = rotated(&kms, &first(&kms).await).await;
     let [old, active] = [0, 1].map(|n| two.versions[n].id.to_string());
-    let erasure = two.erase(&[old.clone(), active.clone(), "00".repeat(16)], at(5));
+    let erasure = two.erase(&[old.clone(), active.clone(), "00".repeat(16)], at(1_000));
     assert_eq!(erasure.active.map(|id| id.to_string()), Some(active));
     let after = erasure.changed.expect("one is erased");
     assert_eq!(states(&after), ["erased", "active"]);
     assert!(after.is_sound() && after.locked(&after.versions[0]).is_none());
-    assert_eq!(after.erase(&[old], at(6)).changed, None);
+    assert_eq!(after.erase(&[old], at(1_001)).changed, None);
     let nothing = after.erase_all(at(7));
     assert!(nothing.is_sound() && nothing.active().is_none());
     let (minted, _) = mint(&kms, UID).await.expect("minted");
     let again = Keyring::begin(Some(&nothing), kek("v1"), minted, at(8));
     assert_eq!(states(&again), ["erased", "erased", "active"]);
     assert_eq!(again.versions[2].number, 3);
+}
+
+#[tokio::test]
+async fn what_may_still_be_encrypting_somewhere_is_not_erased() {
+    let kms = Drawer::new("v1");
+    let two = rotated(&kms, &first(&kms).await).await;
+    let old = [two.versions[0].id.to_string()];
+    for (now, left) in [(1, 360), (360, 1), (-9_999, 10_360)] {
+        let erasure = two.erase(&old, at(now));
+        assert_eq!(erasure.changed, None, "at {now}");
+        assert_eq!(erasure.wait.map(|wait| wait.as_secs()), Some(left));
+    }
+    let erasure = two.erase(&old, at(361));
+    assert_eq!(erasure.wait, None);
+    assert!(erasure.changed.is_some());
 }
 
 #[tokio::test]
@@ -298,7 +313,7 @@ async fn there_are_at_most_64_live_versions() {
         Err(Unfit::Full)
     );
     let oldest = keyring.versions[0].id.to_string();
-    let erased = keyring.erase(&[oldest], at(9)).changed.expect("erased");
+    let erased = keyring.erase(&[oldest], at(1_000)).changed.expect("erased");
     assert!(erased.rotate(None, minted, at(9)).is_ok());
 }
 

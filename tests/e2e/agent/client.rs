@@ -13,6 +13,7 @@ use tenant_kms::client::{Category, Client, Error, Item, Kind, Options};
 use tokio::time::{Instant, sleep};
 
 use super::{SOON, Scene, rotate};
+use crate::keyring::long_retired;
 use crate::seen::{eventually, patch, record};
 
 /// A workload's files, and the client that reads them.
@@ -164,8 +165,9 @@ async fn it_encrypts_anew_after_a_rotation() -> Result<()> {
     ensure!(first.key_id != old.key_id && damaged.kind() == Kind::CiphertextInvalid);
     ensure!(mounted.reads(&first.bytes).await? == "hello");
 
-    let erase = json!({ "spec": { "masterKey": { "erasedIds": [old.key_id] } } });
     let env = &scene.world.env;
+    long_retired(env, "later").await?;
+    let erase = json!({ "spec": { "masterKey": { "erasedIds": [old.key_id] } } });
     patch(env, "acme", false, "merge", &erase.to_string()).await?;
     let erased = async || {
         let body = record(env, "acme").await?.body;

@@ -12,6 +12,7 @@ use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use super::{QUICK, SOON, Scene, rotate};
+use crate::keyring::long_retired;
 use crate::seen::{eventually, patch, record, suspend};
 
 /// Asks until the answer has this error.
@@ -415,6 +416,7 @@ async fn a_rotation_logs_nobody_out_and_erasing_does() -> Result<()> {
     let rewrapped = items[0]["ciphertext"].as_str().context("ciphertext")?;
     opens(app, agent, &session, rewrapped).await?;
 
+    long_retired(env, "later").await?;
     let erase = json!({ "spec": { "masterKey": { "erasedIds": [before] } } });
     patch(env, "acme", false, "merge", &erase.to_string()).await?;
     eventually("the former key to be erased", SOON, async || {

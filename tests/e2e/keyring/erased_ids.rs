@@ -7,8 +7,8 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use super::{
-    ACTIVE, RARELY, REFUSED, SEALED, VERIFY, ask, ids, kept, keys_are, new_kek, open, spec,
-    two_versions, verified, versions,
+    ACTIVE, RARELY, REFUSED, SEALED, VERIFY, ask, ids, kept, keys_are, long_retired, new_kek, open,
+    spec, two_versions, verified, versions,
 };
 use crate::faults::film::condition;
 use crate::seen::{self, calls, record, wait_row};
@@ -36,7 +36,7 @@ async fn an_erased_version_is_gone_without_a_call_in_every_state() -> Result<()>
     let body = new_kek(&world, "1 retired, 2 retired, 3 active").await?;
     let known = open(&world.key, &body)?;
     let all = ids(&body);
-    verified(env, "quiet").await?;
+    long_retired(env, "quiet").await?;
 
     let counted = calls(env);
     erase(&world, &[&all[0]]).await?;
@@ -62,6 +62,7 @@ async fn an_erased_version_is_gone_without_a_call_in_every_state() -> Result<()>
     // While sealed: the seal tries its key every 30 s, so this is to be quick.
     let body = new_kek(&world, "1 erased, 2 erased, 3 retired, 4 active").await?;
     ensure!(body["keyring"]["kek"]["version"] == world.key.version().as_str());
+    long_retired(env, "later").await?;
     world.key.disable();
     ask(env, VERIFY, "denied").await?;
     wait_row(env, "acme", SEALED, SOON).await?;
@@ -108,6 +109,7 @@ async fn the_active_version_is_erased_only_when_another_one_is_active() -> Resul
     let _operator = world.operator().await?;
     let before = two_versions(&world, RARELY).await?;
     let all = ids(&before);
+    long_retired(env, "later").await?;
     erase(&world, &[&all[1], &all[0]]).await?;
     // The other one is erased all the same.
     let body = keys_are(env, "1 erased, 2 active", SOON).await?;
@@ -124,8 +126,12 @@ async fn the_active_version_is_erased_only_when_another_one_is_active() -> Resul
     ensure!(seen::reason(&refused, "Active") == "Verified");
     ensure!(open(&world.key, &body)?.contains_key(&all[1]));
 
-    // The next rotation does it, in one go.
-    let body = new_kek(&world, "1 erased, 2 erased, 3 active").await?;
+    // The next rotation makes that possible, as soon as nobody can be encrypting with it any more.
+    let body = new_kek(&world, "1 erased, 2 retired, 3 active").await?;
+    ensure!(open(&world.key, &body)?.contains_key(&all[1]));
+    wait_row(env, "acme", ACTIVE, SOON).await?;
+    long_retired(env, "much later").await?;
+    let body = keys_are(env, "1 erased, 2 erased, 3 active", SOON).await?;
     without_blob(&body, 2)?;
     ensure!(open(&world.key, &body)?.len() == 1);
     wait_row(env, "acme", ACTIVE, SOON).await.map(drop)

@@ -15,6 +15,7 @@ pub mod node;
 mod object;
 mod operator;
 mod orders;
+mod retired;
 pub mod search;
 mod supervisor;
 mod tools;

@@ -102,7 +102,8 @@ async fn erasing(stage: &mut Stage) -> Result<()> {
             })
             .await
     };
-    stage.cut_writes(0..TENANTS, 6, erase).await?;
+    stage.long_retired().await?; // revision 6
+    stage.cut_writes(0..TENANTS, 7, erase).await?;
     for at in 0..TENANTS {
         let keyring = stage.keyring(at);
         let states: Vec<&Value> = keyring["versions"]

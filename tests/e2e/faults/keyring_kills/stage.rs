@@ -227,6 +227,16 @@ impl Stage {
         Ok(cuts.iter().filter_map(name).collect())
     }
 
+    /// A new operator finds every retired version retired long ago.
+    pub async fn long_retired(&mut self) -> Result<()> {
+        self.operator.kill().await?;
+        for tenant in &self.tenants {
+            self.town.env.long_retired(&tenant.name).await?;
+        }
+        self.ledger.look().await?;
+        self.start().await
+    }
+
     /// Does `trigger` and kills as soon as a keyring is written, a few times; then lets everything
     /// finish.
     pub async fn cut_writes(

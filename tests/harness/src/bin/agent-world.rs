@@ -5,8 +5,8 @@
 //!
 //! `{"do":"kubectl","args":[…],"input":…}` answers `{"said":…}`; `{"do":"token","account":…}`
 //! `{"token":…}`, and makes the account; `{"do":"replica"}` one more `{"url":…}`. The others answer
-//! `{}`: `key` (`"to":"disable"|"enable"|"rotate"`), `cloud` (`"hang"|"heal"`), `api` (`"stop"`) and
-//! `limits` (`"yaml":…`).
+//! `{}`: `key` (`"to":"disable"|"enable"|"rotate"`), `retired` (former master keys are so for long),
+//! `cloud` (`"hang"|"heal"`), `api` (`"stop"`) and `limits` (`"yaml":…`).
 
 use std::io::{BufRead, Write, stdin, stdout};
 use std::sync::Arc;
@@ -98,6 +98,7 @@ impl World {
                 }
                 other => bail!("a key cannot {other}"),
             },
+            "retired" => self.env.long_retired("acme").await?,
             "cloud" => match text("to")? {
                 "hang" => self.hung = Some(self.env.cloud.fault(self.acme.outage())),
                 "heal" => {
