@@ -110,7 +110,7 @@ impl Keyring {
         Erasure {
             changed,
             active,
-            wait: waits.filter(|wait| wait.is_positive()).min(),
+            wait: waits.filter(SignedDuration::is_positive).min(),
         }
     }
 
