@@ -4,11 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::context::Context;
+use super::shares::{Permit, Urgency};
 use super::tenant::{Checked, Rotated, Rotation, Surveyed, Tried};
 use super::work::{self, Active, Bound};
 use crate::api::{ProviderKind, Reason, TenantKmsSpec};
@@ -121,15 +122,15 @@ pub struct Launch<'a> {
 
 impl Launch<'_> {
     /// The right to make one more attempt; `None` when too many are under way.
-    pub fn permit(&self) -> Option<OwnedSemaphorePermit> {
-        self.ctx.attempts.clone().try_acquire_owned().ok()
+    pub fn permit(&self, urgency: Urgency) -> Option<Permit> {
+        self.ctx.attempts.permit(urgency)
     }
 
     /// Proves the spec in force. A no holds from the moment it is heard.
     pub fn check(
         self,
         slot: &mut Slot<seal::Attempt, Checked>,
-        permit: OwnedSemaphorePermit,
+        permit: Permit,
         spec: TenantKmsSpec,
         active: Active,
         attempt: seal::Attempt,
@@ -155,7 +156,7 @@ impl Launch<'_> {
     pub fn trial(
         self,
         slot: &mut Slot<Trial, Tried>,
-        permit: OwnedSemaphorePermit,
+        permit: Permit,
         trial: Trial,
         before: Option<TenantKmsSpec>,
         bound: Bound,
@@ -173,7 +174,7 @@ impl Launch<'_> {
     pub fn survey(
         self,
         slot: &mut Slot<(), Surveyed>,
-        permit: OwnedSemaphorePermit,
+        permit: Permit,
         spec: TenantKmsSpec,
         anchor: Anchor,
     ) {
@@ -189,7 +190,7 @@ impl Launch<'_> {
     pub fn rotate(
         self,
         slot: &mut Slot<Rotation, Rotated>,
-        permit: OwnedSemaphorePermit,
+        permit: Permit,
         rotation: Rotation,
         spec: TenantKmsSpec,
         bound: Bound,
@@ -205,7 +206,7 @@ impl Launch<'_> {
     fn launch<T, S: Send + 'static>(
         self,
         slot: &mut Slot<T, S>,
-        permit: OwnedSemaphorePermit,
+        permit: Permit,
         what: T,
         work: impl Future<Output = Result<S, Failure>> + Send + 'static,
     ) {

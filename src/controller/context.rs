@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kube::Client;
-use tokio::sync::{Mutex as AsyncMutex, Semaphore, watch};
+use tokio::sync::{Mutex as AsyncMutex, watch};
 use tracing::debug;
 
 use super::Syncing;
@@ -15,6 +15,7 @@ use super::guests::Guests;
 use super::lease::Ownership;
 use super::namespaces::Namespaces;
 use super::outcome::ReconcileError;
+use super::shares::Shares;
 use super::tenant::Tenant;
 use super::wakes::Wakes;
 use super::writes::Gate;
@@ -80,7 +81,7 @@ pub struct Context {
     pub guests: Arc<Guests>,
     pub syncing: Arc<Syncing>,
     /// How many attempts may be under way at once.
-    pub attempts: Arc<Semaphore>,
+    pub attempts: Arc<Shares>,
     /// Asks the controller to look at a tenant again.
     pub wakes: Arc<Wakes>,
     pub tenants: Arc<Tenants>,

@@ -12,6 +12,7 @@ use tracing::info;
 
 use super::attempt::measured;
 use super::context::Context;
+use super::shares::Urgency;
 use super::{serving, work};
 use crate::api::{Reason, TenantKmsSpec};
 use crate::clock::Moment;
@@ -315,9 +316,9 @@ impl Tending {
     async fn attempt(&self, known: &mut Known, attempt: Attempt) {
         let ctx = &self.ctx;
         let active = work::Active::of(&known.record);
+        let urgency = Urgency::of(&known.seal, attempt.started);
         let check = async {
-            // Closed only when the process ends.
-            let _permit = ctx.attempts.acquire().await;
+            let _permit = ctx.attempts.wait(urgency).await;
             work::check(ctx, &self.id, &known.spec, &active, attempt.fresh_token).await
         };
         let checked = measured(ctx, known.spec.provider, attempt.deadline, check).await;

@@ -25,6 +25,7 @@ pub mod requests;
 pub mod risk;
 mod schedule;
 pub mod serving;
+pub mod shares;
 mod sighting;
 mod status;
 pub mod tenant;

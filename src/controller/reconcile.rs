@@ -11,6 +11,7 @@ use super::context::{Context, Entry};
 use super::installation::{self, Claimed};
 use super::object::{Guarded, Object};
 use super::outcome::{Outcome, ReconcileError};
+use super::shares::Urgency;
 use super::tenant::{Checked, until};
 use super::{erasure, malformed, prompts, recording, status};
 use crate::api::Reason;
@@ -318,8 +319,8 @@ fn begin(ctx: &Arc<Context>, id: &TenantId, entry: &mut Entry) {
         .is_some_and(|wait| wait.is_zero());
     if check_due
         && let Some((spec, active)) = entry.tenant.in_force().zip(entry.tenant.active())
-        && let Some(permit) = launch().permit()
         && let Some(seal) = entry.tenant.seal_mut()
+        && let Some(permit) = launch().permit(Urgency::of(seal, now))
     {
         let attempt = seal.begin(now);
         launch().check(&mut entry.open.check, permit, spec, active, attempt);
@@ -327,7 +328,7 @@ fn begin(ctx: &Arc<Context>, id: &TenantId, entry: &mut Entry) {
     if !entry.open.survey.is_open()
         && entry.tenant.wants_survey(now)
         && let Some((spec, active)) = entry.tenant.in_force().zip(entry.tenant.active())
-        && let Some(permit) = launch().permit()
+        && let Some(permit) = launch().permit(Urgency::Proves)
     {
         let anchor = active.anchor();
         launch().survey(&mut entry.open.survey, permit, spec, anchor);
@@ -335,7 +336,7 @@ fn begin(ctx: &Arc<Context>, id: &TenantId, entry: &mut Entry) {
     if !entry.open.rotation.is_open()
         && let Some(rotation) = entry.tenant.rotation_due(now)
         && let Some((spec, bound)) = entry.tenant.in_force().zip(entry.tenant.bound())
-        && let Some(permit) = launch().permit()
+        && let Some(permit) = launch().permit(Urgency::Proves)
     {
         launch().rotate(&mut entry.open.rotation, permit, rotation, spec, bound);
     }
@@ -351,7 +352,7 @@ fn begin(ctx: &Arc<Context>, id: &TenantId, entry: &mut Entry) {
         && entry.tenant.proved.is_none()
         && until(candidate.next(), now).is_zero()
         && let Some(bound) = entry.tenant.bound()
-        && let Some(permit) = launch().permit()
+        && let Some(permit) = launch().permit(Urgency::of_trial(candidate))
     {
         let trial = Trial {
             spec: candidate.spec.clone(),

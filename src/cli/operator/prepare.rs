@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tracing::info;
 
 use super::{Args, Fatal};
@@ -13,6 +13,7 @@ use crate::controller::context::Context;
 use crate::controller::events::Events;
 use crate::controller::lease::{Elector, Ownership};
 use crate::controller::namespaces::Namespaces;
+use crate::controller::shares::Shares;
 use crate::controller::{self, Syncing};
 use crate::credentials::{AzureIdentity, Cluster, SecretSource};
 use crate::memory;
@@ -78,7 +79,7 @@ pub async fn prepare(args: &Args) -> Result<Prepared, Fatal> {
         roster: Arc::default(),
         guests: Arc::default(),
         syncing: Syncing::new(namespaces.len()),
-        attempts: Arc::new(Semaphore::new(ATTEMPTS)),
+        attempts: Arc::new(Shares::new(ATTEMPTS)),
         wakes: Arc::default(),
         tenants: Arc::default(),
         malformed: Arc::new(Mutex::new(HashMap::new())),

@@ -11,7 +11,7 @@ use axum::routing::get;
 use futures::channel::mpsc;
 use kube::Client;
 use serde_json::json;
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, watch};
 
 use super::clock::{Hands, jitter};
 use super::cloud::{Cloud, Connector};
@@ -24,6 +24,7 @@ use crate::controller::events::Events;
 use crate::controller::lease::Ownership;
 use crate::controller::namespaces::Namespaces;
 use crate::controller::object::tests::watched;
+use crate::controller::shares::Shares;
 use crate::controller::wakes::Wakes;
 use crate::controller::writes::Gate;
 use crate::controller::{Syncing, reconcile};
@@ -131,7 +132,7 @@ impl Process {
             roster: Arc::default(),
             guests: Arc::default(),
             syncing: Syncing::new(0),
-            attempts: Arc::new(Semaphore::new(64)),
+            attempts: Arc::new(Shares::new(64)),
             wakes: Arc::new(wakes),
             tenants: Arc::default(),
             malformed: Arc::default(),
