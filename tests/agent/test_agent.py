@@ -10,6 +10,8 @@ import json
 import os
 import socket
 import ssl
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
@@ -18,7 +20,7 @@ import hypothesis
 import openapi_spec_validator
 import pytest
 import schemathesis
-from conftest import CANARY, DOCUMENT, JSON, PATHS, POSTS, TENANT, Ledger
+from conftest import CANARY, DOCUMENT, JSON, PATHS, POSTS, ROOT, TENANT, Ledger
 from schemathesis.config import SchemathesisConfig
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
@@ -74,6 +76,31 @@ def test_every_call_is_served(world, bodies):
         _, sealed = world.post("encrypt", {"plaintext": PLAINTEXT, **aad}, session=session)
         opened = world.until("ok", "decrypt", {"ciphertext": sealed["ciphertext"]}, session=session)
         assert opened["plaintext"] == PLAINTEXT
+
+
+def test_decrypt_py_opens_what_the_operator_made_and_the_reverse(world, tmp_path):
+    session = world.session()["session_token"]
+    known = world.ask("masterKeys")
+    _, sealed = world.post("encrypt", {"plaintext": PLAINTEXT, "aad": AAD}, session=session)
+    key_id = sealed["key_id"]
+    file = tmp_path / "key"
+    file.write_bytes(base64.b64decode(known["keys"][key_id]))
+
+    def run(what, data, *options):
+        command = [sys.executable, ROOT / "examples/decrypt.py", what]
+        command += ["--tenant-uid", known["tenantUid"], "--master-key-file", file, "--aad", AAD]
+        ran = subprocess.run([*command, *options], input=data, stdout=subprocess.PIPE, timeout=60)
+        assert ran.returncode == 0
+        return ran.stdout
+
+    assert run("open", sealed["ciphertext"].encode()) == b"plaintext"
+    _, key = world.post("data_key", {"aad": AAD}, session=session)
+    assert run("open", key["ciphertext"].encode()) == base64.b64decode(key["plaintext"])
+    made = run("seal", b"made elsewhere", "--key-id", key_id).decode().strip()
+    opened = world.until("ok", "decrypt", {"ciphertext": made, "aad": AAD}, session=session)
+    assert (opened["plaintext"], opened["key_id"]) == (b64(b"made elsewhere"), key_id)
+    for wrong in [{"ciphertext": made}, {"ciphertext": made, "aad": PLAINTEXT}]:
+        assert world.post("decrypt", wrong, session=session)[0] == "ciphertext_invalid"
 
 
 SCHEMA = schemathesis.openapi.from_dict(

@@ -4,7 +4,8 @@
 //! At the end of the input it ends.
 //!
 //! `{"do":"kubectl","args":[…],"input":…}` answers `{"said":…}`; `{"do":"token","account":…}`
-//! `{"token":…}`, and makes the account; `{"do":"replica"}` one more `{"url":…}`. The others answer
+//! `{"token":…}`, and makes the account; `{"do":"replica"}` one more `{"url":…}`; `{"do":"masterKeys"}`
+//! `{"tenantUid":…,"keys":{ID: BASE64}}`, as the customer can open what is on record. The others answer
 //! `{}`: `key` (`"to":"disable"|"enable"|"rotate"`), `retired` (former master keys are so for long),
 //! `cloud` (`"hang"|"heal"`), `api` (`"stop"`) and `limits` (`"yaml":…`).
 
@@ -12,6 +13,8 @@ use std::io::{BufRead, Write, stdin, stdout};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use fakecloud::FaultId;
 use harness::{Component, ControlPlane, Customer, Env, Names, Operator, example};
 use serde_json::{Value, json};
@@ -68,6 +71,27 @@ impl World {
         })
     }
 
+    async fn master_keys(&self) -> Result<Value> {
+        let namespace = ["--namespace", &self.env.records_namespace];
+        let select = ["--selector", "tenantkms.dev/tenant-name=acme"];
+        let get = ["get", "secrets", "--output", "json"];
+        let get = [&get[..], &namespace, &select].concat();
+        let found = self.env.control.kubectl(&get).await?.success()?;
+        let found: Value = serde_json::from_str(&found)?;
+        let bytes = |value: &Value| anyhow::Ok(STANDARD.decode(value.as_str().context("base64")?)?);
+        let record: Value =
+            serde_json::from_slice(&bytes(&found["items"][0]["data"]["record.json"])?)?;
+        let keyring = &record["keyring"];
+        let kek = keyring["kek"]["version"].as_str().context("a version")?;
+        let mut keys = json!({});
+        for version in keyring["versions"].as_array().context("versions")? {
+            let id = version["id"].as_str().context("an id")?;
+            let key = self.acme.open(kek, &bytes(&version["wrapped"])?);
+            keys[id] = STANDARD.encode(key.context("it does not open")?).into();
+        }
+        Ok(json!({ "tenantUid": record["tenantUid"], "keys": keys }))
+    }
+
     async fn arrange(&mut self, asked: &Value) -> Result<Value> {
         let text = |name: &str| asked[name].as_str().with_context(|| format!("no {name}"));
         match text("do")? {
@@ -90,6 +114,7 @@ impl World {
                 self.operators.push(operator);
                 return Ok(json!({ "url": agent.url }));
             }
+            "masterKeys" => return self.master_keys().await,
             "key" => match text("to")? {
                 "disable" => self.acme.disable(),
                 "enable" => self.acme.enable(),

@@ -79,6 +79,10 @@ impl Owner for Azure {
         self.key.delete();
     }
 
+    fn open(&self, version: &str, wrapped: &[u8]) -> Option<Vec<u8>> {
+        self.key.open(version, wrapped)
+    }
+
     fn hosts(&self) -> Vec<String> {
         vec![self.vault.host(), ENTRA_HOST.to_owned()]
     }

@@ -37,6 +37,10 @@ trait Owner: Debug + Send + Sync {
     fn rotate(&self) -> Option<String>;
     /// From now on the key opens nothing.
     fn delete(&self);
+    /// What this version of the key has wrapped, whoever may use it; where the cloud tells.
+    fn open(&self, _version: &str, _wrapped: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
     /// Lets whoever shows this external id in.
     fn trust(&self, _external_id: &str) {}
     /// Where the key answers, then where tokens for it come from.
@@ -115,6 +119,11 @@ impl Customer {
     /// New material for the same key; the version's name, where the cloud tells one.
     pub fn rotate(&self) -> Option<String> {
         self.owner.rotate()
+    }
+
+    /// What this version of the key has wrapped, whoever may use it; where the cloud tells.
+    pub fn open(&self, version: &str, wrapped: &[u8]) -> Option<Vec<u8>> {
+        self.owner.open(version, wrapped)
     }
 
     /// From now on the key opens nothing.
