@@ -142,6 +142,8 @@ def texts(value):
             yield from texts(one)
 
 
+# What came of generated calls, call by call.
+GENERATED = {name: set() for name in POSTS}
 KNOWN = {text for text in texts(DOCUMENT)}
 
 
@@ -150,6 +152,7 @@ def judge(world, case, answer):
     if answer.status_code == 405 or name is None:
         return
     kind = world.ledger.saw(name, answer)
+    GENERATED[name].add(kind)
     if kind in {"ok", "forbidden", "tenant_not_found"}:
         return  # the last two name the tenant, which is a name then
     for text in texts(case.body):
@@ -204,6 +207,11 @@ def test_what_one_call_gives_another_takes(world):
     )
     Machine.run(settings=settings)
     assert ("/agent/v1/decrypt", 200) in followed, "nothing generated was ever decrypted"
+
+
+def test_some_of_what_is_generated_is_served_by_every_call():
+    never = [name for name, kinds in GENERATED.items() if "ok" not in kinds]
+    assert not never, f"nothing generated was ever served: {never}"
 
 
 def test_what_cannot_be_served_is_refused(world, bodies):
