@@ -1,6 +1,7 @@
 //! What people copy: the examples, applied as they stand but for the namespace, under the
 //! configuration that lies beside them.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use anyhow::{Context, Result, ensure};
@@ -8,6 +9,8 @@ use fakecloud::Scope;
 use harness::{Env, OperatorOptions, repository};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tenant_kms::server::tls::ca::{CONFIG_MAP, DATA_KEY};
+use tenant_kms::session::caller::AUDIENCE;
 use tokio::process::Command;
 
 use crate::support::{CLIENT, DIRECTORY, SECRET, SOON, VARIABLE};
@@ -150,6 +153,60 @@ async fn google_own_and_impersonated() -> Result<()> {
     Ok(())
 }
 
+/// The pod has the files and variables of examples/agent.rs where that looks for them: a token for the
+/// operator, and the CA that it publishes.
+fn is_what_the_program_reads(pod: &Value, tenant: &str) -> Result<()> {
+    let program = include_str!("../../examples/agent.rs");
+    let reads: BTreeSet<&str> = program
+        .split(r#"variable(""#)
+        .skip(1)
+        .filter_map(|rest| Some(rest.split_once('"')?.0))
+        .filter(|name| *name != "INTERVAL") // it has a default
+        .collect();
+    let container = &pod["containers"][0];
+    let given = container["env"].as_array().context("variables")?;
+    let given: BTreeMap<&str, &str> = given
+        .iter()
+        .filter_map(|one| Some((one["name"].as_str()?, one["value"].as_str()?)))
+        .collect();
+    ensure!(
+        given.keys().copied().collect::<BTreeSet<_>>() == reads,
+        "{given:?}, not {reads:?}"
+    );
+    ensure!(given["TENANT"] == tenant, "{given:?}");
+
+    let named = |list: &Value, name: &str| -> Result<Value> {
+        let mut all = list.as_array().into_iter().flatten();
+        let found = all.find(|one| one["name"] == name);
+        found
+            .cloned()
+            .with_context(|| format!("no {name} in {list}"))
+    };
+    let mounts = &container["volumeMounts"];
+    let mounted = |name: &str| named(mounts, name).map(|mount| mount["mountPath"].clone());
+    ensure!(mounted("data")? == given["DATA_DIR"]);
+    let folder = mounted("tenant-kms")?;
+    let volume = named(&pod["volumes"], "tenant-kms")?;
+    let sources = &volume["projected"]["sources"];
+    let (token, map) = (&sources[0]["serviceAccountToken"], &sources[1]["configMap"]);
+    ensure!(token["audience"] == AUDIENCE, "{token}");
+    let item = &map["items"][0];
+    ensure!(
+        map["name"] == CONFIG_MAP && item["key"] == DATA_KEY,
+        "{map}"
+    );
+    for (variable, path) in [("TOKEN_FILE", &token["path"]), ("CA_FILE", &item["path"])] {
+        let (folder, path) = (folder.as_str(), path.as_str());
+        let file = format!(
+            "{}/{}",
+            folder.unwrap_or_default(),
+            path.unwrap_or_default()
+        );
+        ensure!(given[variable] == file, "{variable} is not {file}");
+    }
+    Ok(())
+}
+
 /// The workload's objects are taken without a warning, its pod by the restricted Pod Security Standard,
 /// and its Role is what the operator asks about: this tenant's sessions, and nothing besides.
 #[tokio::test]
@@ -173,7 +230,7 @@ async fn a_workload() -> Result<()> {
     let deployment = deployment.context("no Deployment")??;
     let template = &deployment["spec"]["template"];
     let tenant = format!("{}/acme", env.namespace);
-    ensure!(template.to_string().contains(&tenant), "{template:#}");
+    is_what_the_program_reads(&template["spec"], &tenant)?;
     let pod = json!({ "apiVersion": "v1", "kind": "Pod", "spec": template["spec"], "metadata": {
         "name": "orders", "namespace": apps, "labels": template["metadata"]["labels"],
     } });
