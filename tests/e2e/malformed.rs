@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use harness::{ControlPlane, Env};
 use serde_json::{Value, json};
 
+use crate::quiet::settled;
 use crate::seen::{self, eventually, patch, throughout, wait_row, writes};
 use crate::support::{SOON, World, manifest};
 
@@ -79,7 +80,7 @@ async fn what_cannot_be_read_is_told_once() -> Result<()> {
         message.contains("cannot read") && !message.contains("oracle"),
         "{message}"
     );
-    let before = writes(env)?;
+    let before = settled(&world).await?;
     throughout(Duration::from_secs(10), async || {
         let now = writes(env)?;
         ensure!(
@@ -106,7 +107,7 @@ async fn what_cannot_be_read_is_told_once() -> Result<()> {
     .await?;
     wait_row(env, "old", UNREADABLE, SOON).await?;
     operator.terminate().await?;
-    let before = (writes(env)?, env.tenant("old").await?);
+    let before = (settled(&world).await?, env.tenant("old").await?);
     let operator = world.operator().await?;
     eventually("the new process has seen it", SOON, async || {
         let metrics = operator.metrics().await?;

@@ -7,14 +7,14 @@ mod tokens;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use harness::{Env, Output, repository};
+use harness::{Env, Output, access, repository};
 use serde_json::{Value, json};
 
 use crate::seen::eventually;
 use crate::support::{CLIENT, DIRECTORY, SOON, World, manifest};
 
 /// A `ServiceAccount` with those of the chart's `ClusterRole`s in the tenants' namespace, as the
-/// aggregated roles have them, and its kubeconfig.
+/// aggregated roles have them in force, and its kubeconfig.
 pub async fn person(env: &Env, name: &str, roles: &[&str]) -> Result<PathBuf> {
     let account = format!("--serviceaccount={}:{name}", env.namespace);
     env.kubectl(&["create", "serviceaccount", name])
@@ -29,6 +29,14 @@ pub async fn person(env: &Env, name: &str, roles: &[&str]) -> Result<PathBuf> {
         env.kubectl(&["create", "rolebinding", &binding, &of, &account])
             .await?
             .success()?;
+        let (verb, resource) = match *role {
+            "view" => ("get", "tenantkmses".to_owned()),
+            "edit" => ("create", "tenantkmses".to_owned()),
+            "admin" => ("create", "tenantkmses/migrate".to_owned()),
+            other => ("create", format!("tenantkmses/{other}")),
+        };
+        let given = access(&env.namespace, verb, "tenantkms.dev", &resource);
+        env.until_may(&env.user(name), given, true).await?;
     }
     env.control
         .service_account_kubeconfig(&env.namespace, name, env.dir.path())
@@ -39,8 +47,10 @@ async fn editor(env: &Env) -> Result<PathBuf> {
     person(env, "editor", &["view", "edit"]).await
 }
 
-/// Lends a person a right in the tenants' namespace.
+/// Lends a person a right on these in the tenants' namespace, and waits until it is in force.
 async fn lend(env: &Env, name: &str, verb: &str, resource: &str, names: &[&str]) -> Result<()> {
+    let mut lent = access(&env.namespace, verb, "", resource);
+    lent.name = names.last().map(ToString::to_string);
     let (verb, resource) = (format!("--verb={verb}"), format!("--resource={resource}"));
     let role = format!("{verb}{resource}").replace(['-', '=', '/', '.'], "");
     let names: Vec<String> = names
@@ -54,8 +64,8 @@ async fn lend(env: &Env, name: &str, verb: &str, resource: &str, names: &[&str])
     let account = format!("--serviceaccount={}:{name}", env.namespace);
     env.kubectl(&["create", "rolebinding", &role, &of, &account])
         .await?
-        .success()
-        .map(drop)
+        .success()?;
+    env.until_may(&env.user(name), lent, true).await
 }
 
 async fn apply_as(env: &Env, kubeconfig: &Path, object: &Value) -> Result<Output> {

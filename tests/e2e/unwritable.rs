@@ -4,31 +4,16 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use fakecloud::Call;
-use k8s_openapi::api::rbac::v1::Role;
-use kube::api::{Api, ListParams, PostParams};
 use serde_json::json;
 
+use crate::faults::keyring_kills::rights;
 use crate::lifecycle::ACTIVE;
 use crate::seen::{patch, wait_row};
 use crate::support::{SOON, World};
 
 /// Takes the right to change records away, or gives it back.
 pub async fn may_update(world: &World, may: bool) -> Result<()> {
-    let records = &world.env.records_namespace;
-    let roles: Api<Role> = Api::namespaced(world.env.client().await?, records);
-    for mut role in roles.list(&ListParams::default()).await?.items {
-        for rule in role.rules.iter_mut().flatten() {
-            if rule.resources.iter().flatten().any(|one| one == "secrets") {
-                rule.verbs.retain(|verb| verb != "update");
-                if may {
-                    rule.verbs.push("update".to_owned());
-                }
-            }
-        }
-        let name = role.metadata.name.clone().unwrap_or_default();
-        roles.replace(&name, &PostParams::default(), &role).await?;
-    }
-    Ok(())
+    rights::may(&world.env, "secrets", "update", may).await
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use super::Scene;
+use super::{SOON, Scene};
 
 #[tokio::test]
 async fn a_ciphertext_opens_only_as_it_was_made() -> Result<()> {
@@ -80,7 +80,7 @@ async fn a_data_key_needs_its_own_right_and_says_how_long_it_may_be_kept() -> Re
         agent,
         app,
     } = &Scene::new("data-key").await?;
-    let begun = app.session(agent).await?.ok()?;
+    let begun = app.first_session(agent).await?.ok()?;
     let session = begun.text("session_token")?;
     let call = async |path: &str, body| agent.call(path, &app.token, &session, &body).await;
     let refused = call("data-key", json!({})).await?.refused("forbidden")?;
@@ -98,7 +98,7 @@ async fn a_data_key_needs_its_own_right_and_says_how_long_it_may_be_kept() -> Re
             break made;
         }
         // A no is remembered for 10 s.
-        ensure!(since.elapsed() < Duration::from_secs(12), "{made:?}");
+        ensure!(since.elapsed() < SOON, "{made:?}");
         sleep(Duration::from_millis(100)).await;
     };
     let key = STANDARD.decode(made.text("plaintext")?)?;
@@ -134,10 +134,10 @@ async fn a_standard_tenants_session_lasts_an_hour() -> Result<()> {
     )
     .await?
     .success()?;
-    env.wait_condition("own", "Active", "True", Some("Verified"), super::SOON)
+    env.wait_condition("own", "Active", "True", Some("Verified"), SOON)
         .await?;
     let app = env.workload("own-app", "own", &["session"]).await?;
-    let answer = app.session(agent).await?.ok()?;
+    let answer = app.first_session(agent).await?.ok()?;
     let ttl = answer.body["ttl_seconds"].as_u64().context("ttl")?;
     ensure!(ttl == 3600, "{ttl}");
     Ok(())

@@ -116,7 +116,8 @@ async fn a_tenant_whose_key_was_never_proved_is_pending() -> Result<()> {
         refused.status == 503 && refused.message().contains("KeyDisabled"),
         "{refused:?}"
     );
-    ensure!(asked.elapsed() < Duration::from_secs(4));
+    // Sooner than any call is given up.
+    ensure!(asked.elapsed() < Duration::from_secs(8));
     Ok(())
 }
 
@@ -147,7 +148,7 @@ async fn a_caller_may_not_call_for_ever() -> Result<()> {
     );
     // Nobody else is.
     let other = world.env.workload("other", "acme", &["session"]).await?;
-    let theirs = other.session(agent).await?;
+    let theirs = other.first_session(agent).await?;
     ensure!(theirs.is_ok(), "{theirs:?}");
     Ok(())
 }
@@ -169,12 +170,13 @@ async fn an_outage_is_no_seal() -> Result<()> {
         .fault(Fault::on(&world.vault.host(), Effect::Hang));
     // The last proof holds for a minute, and the session no longer than it.
     loop {
+        let asked = begun.elapsed();
         let answer = app.decrypt(agent, &session, &ciphertext).await?;
         let since = begun.elapsed();
         if answer.is_ok() {
             ensure!(
-                since < Duration::from_secs(61),
-                "still open after {since:?}"
+                asked < Duration::from_secs(61),
+                "still open after {asked:?}"
             );
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;

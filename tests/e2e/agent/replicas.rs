@@ -6,10 +6,11 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use fakecloud::{Effect, Fault};
 use futures::future::try_join_all;
-use harness::{Agent, Workload};
+use harness::{Agent, Answer, Workload};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
+use crate::keyring::long_retired;
 use super::{QUICK, SOON, Scene, rotate};
 use crate::faults::replica::Replica;
 use crate::seen::{eventually, patch, record, suspend};
@@ -23,6 +24,14 @@ pub(super) struct Pair {
     /// Made at the holder.
     pub(super) session: String,
     pub(super) ciphertext: String,
+}
+
+fn told(answer: &Answer) -> String {
+    if answer.is_ok() {
+        "ok".to_owned()
+    } else {
+        answer.error().to_owned()
+    }
 }
 
 impl Pair {
@@ -52,11 +61,17 @@ impl Pair {
             .app()
             .decrypt(&self.agent, &self.session, &self.ciphertext)
             .await?;
-        Ok(if answer.is_ok() {
-            "ok".to_owned()
-        } else {
-            answer.error().to_owned()
-        })
+        Ok(told(&answer))
+    }
+
+    /// The same where the first call may be made again.
+    pub(super) async fn first_read(&self) -> Result<String> {
+        let decrypt = || {
+            self.app()
+                .decrypt(&self.agent, &self.session, &self.ciphertext)
+        };
+        let answer = self.agent.first(&self.app().token, decrypt).await?;
+        Ok(told(&answer))
     }
 
     async fn until(&self, wanted: &str, within: Duration) -> Result<Duration> {
@@ -86,7 +101,8 @@ async fn a_replica_proves_a_tenant_once_for_all_who_ask_and_only_while_it_is_use
     );
     let before = env.cloud.count("*", "unwrapkey");
     // What the holder issued and encrypted is good here, for many at once.
-    let reads = try_join_all((0..40).map(|_| pair.read())).await?;
+    let asked = Instant::now();
+    let reads = try_join_all((0..40).map(|_| pair.first_read())).await?;
     ensure!(reads.iter().all(|read| read == "ok"), "{reads:?}");
     let own = pair.app().begin(&pair.agent).await?;
     ensure!(
@@ -98,8 +114,9 @@ async fn a_replica_proves_a_tenant_once_for_all_who_ask_and_only_while_it_is_use
     let tapped = pair.other.ways.cloud.connections().len();
     ensure!(tapped > 0, "it proved nothing");
     let calls = env.cloud.count("*", "unwrapkey") - before;
-    // One here, and the holder's own in the meantime.
-    ensure!(calls <= 3, "{calls} unwraps for 40 callers");
+    // One here, and the holder's own in the meantime; then each again with its next check.
+    let most = 3 + usize::try_from(asked.elapsed().as_secs() / 2)?;
+    ensure!(calls <= most, "{calls} unwraps for 40 callers");
 
     // Proved again while it is used, then no more.
     let since = Instant::now();
@@ -119,10 +136,8 @@ async fn a_replica_proves_a_tenant_once_for_all_who_ask_and_only_while_it_is_use
         held,
     )
     .await?;
-    ensure!(
-        pair.read().await? == "ok",
-        "and proved when it is used again"
-    );
+    // It is to be proved anew, which may take longer than a call waits.
+    pair.until("ok", SOON).await?;
     Ok(())
 }
 
@@ -130,10 +145,11 @@ async fn a_replica_proves_a_tenant_once_for_all_who_ask_and_only_while_it_is_use
 async fn every_replica_obeys_the_no_and_what_it_sees() -> Result<()> {
     let pair = &Pair::new("guest-no", QUICK).await?;
     let world = &pair.scene.world;
-    ensure!(pair.read().await? == "ok");
+    ensure!(pair.first_read().await? == "ok");
     world.key.disable();
     let took = pair.until("tenant_sealed", SOON).await?;
-    ensure!(took < Duration::from_secs(11), "obeyed after {took:?}");
+    // Long before its proof is too old.
+    ensure!(took < Duration::from_secs(30), "obeyed after {took:?}");
     // Whatever somebody writes into the status, a replica without a proof gives nothing.
     let forged = json!({ "status": { "phase": "Active", "conditions": [] } }).to_string();
     patch(&world.env, "acme", true, "merge", &forged).await?;
@@ -149,7 +165,8 @@ async fn every_replica_obeys_the_no_and_what_it_sees() -> Result<()> {
     ensure!(pair.app().open(&pair.agent, &new, &pair.ciphertext).await? == "hello");
 
     suspend(&world.env, "acme", true).await?;
-    pair.until("tenant_suspended", Duration::from_secs(5))
+    // Before a watch that said nothing would be made anew.
+    pair.until("tenant_suspended", Duration::from_secs(15))
         .await?;
     Ok(())
 }
@@ -165,7 +182,8 @@ async fn without_the_cloud_a_replica_that_has_no_proof_says_so_soon() -> Result<
     let asked = Instant::now();
     ensure!(pair.read().await? == "kms_unavailable");
     let took = asked.elapsed();
-    ensure!(took < Duration::from_secs(4), "said so after {took:?}");
+    // Sooner than the check itself is given up.
+    ensure!(took < Duration::from_secs(8), "said so after {took:?}");
     // The holder has its proof.
     let answer = pair
         .app()
@@ -178,7 +196,7 @@ async fn without_the_cloud_a_replica_that_has_no_proof_says_so_soon() -> Result<
 #[tokio::test]
 async fn a_replica_that_is_cut_off_stops_when_its_proof_is_too_old() -> Result<()> {
     let pair = &Pair::new("cut-off", QUICK).await?;
-    ensure!(pair.read().await? == "ok");
+    ensure!(pair.first_read().await? == "ok");
     let cut = Instant::now();
     pair.other.ways.cut();
     // The customer says no, and the replica cannot hear of it.
@@ -217,11 +235,11 @@ async fn a_replica_that_is_cut_off_stops_when_its_proof_is_too_old() -> Result<(
 #[tokio::test]
 async fn a_replica_whose_watch_fell_silent_hears_of_a_suspension() -> Result<()> {
     let pair = &Pair::new("silent", QUICK).await?;
-    ensure!(pair.read().await? == "ok");
+    ensure!(pair.first_read().await? == "ok");
     pair.other.ways.api.cut_open();
     let suspend = r#"{"spec":{"suspend":true}}"#;
     patch(&pair.scene.world.env, "acme", false, "merge", suspend).await?;
-    pair.until("tenant_suspended", Duration::from_secs(38))
+    pair.until("tenant_suspended", Duration::from_mins(1))
         .await?;
     Ok(())
 }
@@ -242,7 +260,11 @@ async fn a_master_key_that_is_erased_is_gone_on_every_replica() -> Result<()> {
     let pair = &Pair::new("guest-erased", QUICK).await?;
     let env = &pair.scene.world.env;
     let tenant = rotated(&pair.scene.world).await?;
-    ensure!(pair.read().await? == "ok", "the former key is open here");
+    ensure!(
+        pair.first_read().await? == "ok",
+        "the former key is open here"
+    );
+    long_retired(env, "later").await?;
     let former = &tenant["status"]["masterKeys"][1]["id"];
     let erase = json!({ "spec": { "masterKey": { "erasedIds": [former] } } });
     patch(env, "acme", false, "merge", &erase.to_string()).await?;
@@ -270,7 +292,7 @@ async fn a_former_master_key_opens_on_a_replica_that_never_saw_it() -> Result<()
     let pair = &Pair::new("guest-former", QUICK).await?;
     let tenant = rotated(&pair.scene.world).await?;
     ensure!(
-        pair.read().await? == "ok",
+        pair.first_read().await? == "ok",
         "neither the session nor the ciphertext is of the new key"
     );
     let made = pair
@@ -302,7 +324,7 @@ async fn a_former_master_key_opens_on_a_replica_that_never_saw_it() -> Result<()
 async fn a_replica_that_stood_still_over_a_seal_serves_nothing_after_it() -> Result<()> {
     let pair = &Pair::new("stood-still", QUICK).await?;
     let env = &pair.scene.world.env;
-    ensure!(pair.read().await? == "ok");
+    ensure!(pair.first_read().await? == "ok");
     pair.other.operator.pause()?;
     pair.scene.world.key.disable();
     env.wait_condition("acme", "Sealed", "True", Some("KeyDisabled"), SOON)

@@ -2,7 +2,7 @@
 //! for itself.
 
 use anyhow::{Context, Result, ensure};
-use harness::Env;
+use harness::{Env, access};
 use serde_json::Value;
 
 use super::{Hands, Member, bundle, stored, with_rights};
@@ -42,6 +42,8 @@ async fn one_namespaces_trouble_stops_no_other_and_the_message_mends_it() -> Res
     env.upgrade(&["watchNamespaces=[]"]).await?; // it may see whether a namespace is there
     in_force(&env, own, true).await?;
     let absent = format!("{}-absent", env.namespace);
+    let look = access(&absent, "get", "", "namespaces");
+    env.until_may(&env.operator_user(), look, true).await?;
     let clock = Hands::new();
     let namespaces = [&*absent, &*env.namespace, own];
     let mut holder = Member::new(&env, &clock, true, &namespaces).await?;

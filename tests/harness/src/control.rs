@@ -193,11 +193,8 @@ impl ControlPlane {
 
     /// A shell's script as administrator, whose `kubectl` is this one: what a person would paste.
     pub async fn shell(&self, script: &str) -> Result<Output> {
-        let folder = tempfile::tempdir()?;
-        let kubectl = folder.path().join("kubectl");
-        tools::program(&kubectl, &format!("'{}' kubectl", self.program.display()))?;
-        let path = std::env::var("PATH").unwrap_or_default();
-        let script = format!("PATH='{}:{path}'\n{script}", folder.path().display());
+        let kubectl = format!("'{}' kubectl \"$@\"", self.program.display());
+        let script = format!("kubectl() {{ {kubectl}; }}\n{script}");
         let args = ["-c", "-e", &script];
         tools::run(Path::new("sh"), self.dir(), self.kubeconfig(), &args, None).await
     }

@@ -262,6 +262,7 @@ impl Env {
             environment,
             log: self.dir.path().join(format!("operator-{number}.log")),
             ready_within: Some(Duration::from_secs(30)),
+            reserved: None,
         }
     }
 
@@ -282,8 +283,7 @@ impl Env {
         )
     }
 
-    /// Every write request of this operator that the API server has answered,
-    /// as audit events, its Leases' renewals included.
+    /// Every write of this operator that the API server has answered, as audit events, Leases included.
     pub fn operator_writes(&self) -> Result<Vec<Value>> {
         let user = self.operator_user();
         let mut writes = Vec::new();

@@ -3,6 +3,7 @@
 //! It must never listen beyond loopback, touch a process it did not start, or
 //! leave one behind, however the test ends.
 
+mod access;
 mod binary;
 mod chart;
 mod control;
@@ -27,6 +28,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde_json::Value;
 
+pub use access::access;
 pub use binary::binaries;
 pub use control::{Component, ControlPlane};
 pub use customer::{Cloud, Customer, Identity, Words, merge};

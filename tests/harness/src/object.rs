@@ -71,3 +71,24 @@ pub(crate) fn has_condition(
             && (decided.is_none() || decided == generation)
     })
 }
+
+#[test]
+fn a_condition_counts_for_the_present_generation_only() {
+    let object = |observed: Value| {
+        let condition = serde_json::json!({
+            "type": "Active", "status": "True", "reason": "Verified", "observedGeneration": observed,
+        });
+        serde_json::json!({ "metadata": { "generation": 2 }, "status": { "conditions": [condition] } })
+    };
+    let present = object(2.into());
+    assert!(has_condition(&present, "Active", "True", None));
+    assert!(has_condition(&present, "Active", "True", Some("Verified")));
+    for (kind, status, reason) in [
+        ("Active", "True", "KeyDisabled"),
+        ("Active", "False", "Verified"),
+        ("Ready", "True", "Verified"),
+    ] {
+        assert!(!has_condition(&present, kind, status, Some(reason)));
+    }
+    assert!(!has_condition(&object(1.into()), "Active", "True", None));
+}

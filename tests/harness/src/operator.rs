@@ -3,13 +3,16 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
 use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
 use serde_json::Value;
+use tokio::net::TcpSocket;
 
 use crate::{Guarded, tail};
 
@@ -24,6 +27,8 @@ pub struct OperatorOptions {
     /// How long it may take until metrics are served; `None` does not wait,
     /// for an operator that is expected to refuse to start.
     pub ready_within: Option<Duration>,
+    /// See [`reserve`](Self::reserve).
+    pub reserved: Option<Arc<TcpSocket>>,
 }
 
 impl OperatorOptions {
@@ -55,6 +60,19 @@ impl OperatorOptions {
         self
     }
 
+    /// Gives this option a loopback address. Nobody else gets its port after the operator's end, before that
+    /// is dropped: a socket holds it that does not listen.
+    #[must_use]
+    pub fn reserve(mut self, name: &str) -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_reuseaddr(true).expect("as listeners do");
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        socket.bind(any).expect("a loopback port");
+        let address = socket.local_addr().expect("an address");
+        self.reserved = Some(Arc::new(socket));
+        self.option(name, address.to_string())
+    }
+
     #[must_use]
     pub fn without_waiting(mut self) -> Self {
         self.ready_within = None;
@@ -82,7 +100,10 @@ pub(crate) fn program() -> PathBuf {
 
 /// A running operator; dropping it kills it.
 #[derive(Debug)]
-pub struct Operator(Guarded);
+pub struct Operator {
+    process: Guarded,
+    _reserved: Option<Arc<TcpSocket>>,
+}
 
 impl Operator {
     pub(crate) async fn start(options: OperatorOptions) -> Result<Self> {
@@ -93,6 +114,7 @@ impl Operator {
                 args,
                 environment,
                 log,
+                reserved,
                 ..
             } = options;
             if !program.is_file() {
@@ -101,7 +123,10 @@ impl Operator {
                     program.display()
                 );
             }
-            Guarded::spawn(&program, &args, &environment, &log).map(Self)
+            anyhow::Ok(Self {
+                process: Guarded::spawn(&program, &args, &environment, &log)?,
+                _reserved: reserved,
+            })
         })
         .await??;
         if let Some(within) = within {
@@ -114,16 +139,16 @@ impl Operator {
     }
 
     pub fn pid(&self) -> u32 {
-        self.0.pid()
+        self.process.pid()
     }
 
     pub fn log_path(&self) -> &Path {
-        self.0.log()
+        self.process.log()
     }
 
     /// Everything it has logged so far.
     pub fn log(&self) -> String {
-        String::from_utf8_lossy(&fs::read(self.0.log()).unwrap_or_default()).into_owned()
+        String::from_utf8_lossy(&fs::read(self.process.log()).unwrap_or_default()).into_owned()
     }
 
     /// The address of its metrics and health server, without a path; empty
@@ -164,7 +189,7 @@ impl Operator {
             if Instant::now() > deadline {
                 bail!(
                     "not ready in {within:?}: {text}\n{}",
-                    tail(self.0.log(), 40)
+                    tail(self.process.log(), 40)
                 );
             }
             tokio::time::sleep(Duration::from_millis(25)).await;
@@ -176,7 +201,7 @@ impl Operator {
         let deadline = Instant::now() + within;
         while !self.metrics().await?.contains("tenantkms_holder 1") {
             if Instant::now() > deadline {
-                bail!("no holder in {within:?}:\n{}", tail(self.0.log(), 40));
+                bail!("no holder in {within:?}:\n{}", tail(self.process.log(), 40));
             }
             tokio::time::sleep(Duration::from_millis(25)).await;
         }
@@ -203,40 +228,45 @@ impl Operator {
 
     /// SIGKILL, and waits until it is gone.
     pub async fn kill(&self) -> Result<()> {
-        self.0.kill().await
+        self.process.kill().await
     }
 
     /// SIGTERM; gives the exit code, or an error after 30 seconds.
     pub async fn terminate(&self) -> Result<i32> {
-        self.0.signal(Signal::TERM)?;
-        let ended = self.0.ended(Duration::from_secs(30)).await;
-        ended.with_context(|| format!("after SIGTERM; its log ends:\n{}", tail(self.0.log(), 40)))
+        self.process.signal(Signal::TERM)?;
+        let ended = self.process.ended(Duration::from_secs(30)).await;
+        ended.with_context(|| {
+            format!(
+                "after SIGTERM; its log ends:\n{}",
+                tail(self.process.log(), 40)
+            )
+        })
     }
 
     /// Waits for it to end by itself and gives the exit code.
     pub async fn ended(&self, within: Duration) -> Result<i32> {
-        self.0.ended(within).await
+        self.process.ended(within).await
     }
 
     /// SIGSTOP: it stands still, as on a machine that sleeps.
     pub fn pause(&self) -> Result<()> {
-        self.0.signal(Signal::STOP)
+        self.process.signal(Signal::STOP)
     }
 
     /// SIGCONT after [`pause`](Self::pause).
     pub fn resume(&self) -> Result<()> {
-        self.0.signal(Signal::CONT)
+        self.process.signal(Signal::CONT)
     }
 
     /// Waits until a line of the log contains `needle` and gives the last such line.
     pub async fn wait_log(&self, needle: &str, within: Duration) -> Result<String> {
         let deadline = Instant::now() + within;
         loop {
-            let ended = self.0.code();
+            let ended = self.process.code();
             if let Some(line) = self.log().lines().rfind(|line| line.contains(needle)) {
                 return Ok(line.to_owned());
             }
-            let log = || tail(self.0.log(), 40);
+            let log = || tail(self.process.log(), 40);
             if let Some(code) = ended {
                 bail!(
                     "the operator ended with code {code} before it logged {needle:?}:\n{}",
@@ -262,7 +292,7 @@ const AGENT: &str = "agent API listening";
 impl Drop for Operator {
     fn drop(&mut self) {
         if thread::panicking() {
-            eprintln!("the operator's log ends:\n{}", tail(self.0.log(), 60));
+            eprintln!("the operator's log ends:\n{}", tail(self.process.log(), 60));
         }
     }
 }

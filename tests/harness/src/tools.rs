@@ -84,15 +84,6 @@ pub(crate) async fn run(
     })
 }
 
-/// Writes a program that runs `command` with its own arguments after it.
-pub(crate) fn program(path: &Path, command: &str) -> Result<()> {
-    let mut options = std::fs::OpenOptions::new();
-    std::os::unix::fs::OpenOptionsExt::mode(options.write(true).create_new(true), 0o700);
-    let mut file = options.open(path)?;
-    let text = format!("#!/bin/sh\nexec {command} \"$@\"\n");
-    std::io::Write::write_all(&mut file, text.as_bytes()).map_err(Into::into)
-}
-
 /// Replaces a file atomically with one that only its owner can read. The new
 /// one is prepared in `staging`, which must be on the same file system.
 pub(crate) fn replace_file(path: &Path, content: &[u8], staging: &Path) -> Result<()> {

@@ -1,7 +1,9 @@
 //! What a workload does: shows the token of its `ServiceAccount` to the agent API of a replica, and uses
 //! a tenant's keys in sessions. Nothing here goes through the product's own client.
 
-use std::time::Duration;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use base64::Engine;
@@ -12,7 +14,7 @@ use kube::api::PostParams;
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 
-use crate::{Env, Operator, OperatorOptions};
+use crate::{Env, Operator, OperatorOptions, access};
 
 const AUDIENCE: &str = "tenantkms.dev";
 /// As examples/workload.yaml asks for.
@@ -20,11 +22,18 @@ const TOKEN_SECONDS: i64 = 3600;
 /// How long the `ConfigMap` with the CA may take to appear.
 const CA_SOON: Duration = Duration::from_secs(20);
 
+/// How long a replica may take until it serves a caller that it does not know.
+const SERVES_SOON: Duration = Duration::from_secs(20);
+/// What a replica says that does not know the caller yet, or has not proved the tenant: come again.
+const NOT_YET: [&str; 2] = ["reviews_unavailable", "kms_unavailable"];
+
 /// The agent API of one replica.
 #[derive(Clone, Debug)]
 pub struct Agent {
     pub url: String,
     pub http: reqwest::Client,
+    /// The tokens of those that it has served.
+    served: Arc<Mutex<HashSet<String>>>,
 }
 
 /// What it answered.
@@ -78,6 +87,7 @@ impl Agent {
         Ok(Self {
             url: operator.agent_url(),
             http,
+            served: Arc::default(),
         })
     }
 
@@ -99,11 +109,37 @@ impl Agent {
         let answer = request.json(body).send().await?;
         let retry_after = answer.headers().get("retry-after");
         let retry_after = retry_after.and_then(|value| value.to_str().ok()?.parse().ok());
-        Ok(Answer {
+        let answer = Answer {
             status: answer.status().as_u16(),
             retry_after,
             body: answer.json().await?,
-        })
+        };
+        if answer.is_ok() {
+            self.served().insert(bearer.to_owned());
+        }
+        Ok(answer)
+    }
+
+    fn served(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.served.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The answer to a call with this token. Where none was served here yet, the call is made again as often
+    /// as a workload is told to: the first reviews and the first proof have little time.
+    pub async fn first<F>(&self, token: &str, call: impl Fn() -> F) -> Result<Answer>
+    where
+        F: Future<Output = Result<Answer>>,
+    {
+        let known = self.served().contains(token);
+        let deadline = Instant::now() + SERVES_SOON;
+        loop {
+            let answer = call().await?;
+            let not_yet = answer.retry_after.is_some() && NOT_YET.contains(&answer.error());
+            if known || !not_yet || Instant::now() > deadline {
+                return Ok(answer);
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 }
 
@@ -122,9 +158,14 @@ impl Workload {
         agent.call("session", &self.token, "", &body).await
     }
 
+    /// The answer to the first call at this replica, if it is that.
+    pub async fn first_session(&self, agent: &Agent) -> Result<Answer> {
+        agent.first(&self.token, || self.session(agent)).await
+    }
+
     /// The token of a new session.
     pub async fn begin(&self, agent: &Agent) -> Result<String> {
-        self.session(agent).await?.ok()?.text("session_token")
+        self.first_session(agent).await?.ok()?.text("session_token")
     }
 
     pub async fn encrypt(&self, agent: &Agent, session: &str, plaintext: &str) -> Result<Answer> {
@@ -156,7 +197,7 @@ impl Env {
     /// The usual options, serving the agent API too.
     pub fn agent_options(&self) -> OperatorOptions {
         self.operator_options()
-            .option("--listen", "127.0.0.1:0")
+            .reserve("--listen")
             .option("--tls-names", "127.0.0.1,localhost")
             .option("--ca-namespaces", &self.operator_namespace)
     }
@@ -205,7 +246,8 @@ impl Env {
         })
     }
 
-    /// Grants `create` on `tenantkmses/RIGHT` for one tenant by a Role named `ACCOUNT-TENANT-RIGHT`.
+    /// Grants `create` on `tenantkmses/RIGHT` for one tenant by a Role named `ACCOUNT-TENANT-RIGHT`, and waits
+    /// until it is in force.
     pub async fn let_use(&self, account: &str, tenant: &str, right: &str) -> Result<()> {
         let name = format!("{account}-{tenant}-{right}");
         let of = |kind: &str| {
@@ -226,7 +268,10 @@ impl Env {
         for object in [role, binding] {
             self.apply(&object.to_string()).await?.success()?;
         }
-        Ok(())
+        let resource = format!("tenantkmses/{right}");
+        let mut given = access(&self.namespace, "create", "tenantkms.dev", &resource);
+        given.name = Some(tenant.to_owned());
+        self.until_may(&self.user(account), given, true).await
     }
 
     /// A token for the agent API, as kubelet projects it; of a pod where one is named.

@@ -1,15 +1,14 @@
 //! A test's world, with a shell script in the operator's place: what it is
 //! given, what it may do, and how it is watched and ended.
 
+use std::ffi::OsString;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use harness::{Env, OperatorOptions};
-use serde_json::json;
+use serde_json::{Value, json};
 
 const TENANT: &str = "
 apiVersion: tenantkms.dev/v1alpha1
@@ -23,13 +22,12 @@ spec:
 const SOON: Duration = Duration::from_secs(20);
 
 /// Options that run `script` instead of the operator.
-fn script(env: &Env, script: &str) -> Result<OperatorOptions> {
-    let program: PathBuf = env.dir.path().join("script");
-    fs::write(&program, format!("#!/bin/sh\n{script}\n"))?;
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o700))?;
+fn script(env: &Env, script: &str) -> OperatorOptions {
     let mut options = env.operator_options();
-    options.program = program;
-    Ok(options)
+    options.program = "/bin/sh".into();
+    let script: [OsString; 3] = ["-c".into(), script.into(), "script".into()];
+    options.args.splice(0..0, script);
+    options
 }
 
 const SERVING: &str =
@@ -66,7 +64,7 @@ async fn the_operator_is_started_with_what_is_there_on_purpose() -> Result<()> {
     let options = script(
         &env,
         &format!("echo \"args: $*\"; env; {SERVING}; exec sleep 100"),
-    )?;
+    );
     let options = options
         .env("EXTRA", "1")
         .without_env("HTTP_PROXY")
@@ -103,7 +101,7 @@ async fn the_operator_is_started_with_what_is_there_on_purpose() -> Result<()> {
 async fn the_operator_can_be_paused_and_ended() -> Result<()> {
     let env = Env::new("ends").await?;
     let polite = format!("trap 'exit 3' TERM; {SERVING}; while :; do sleep 0.1; done");
-    let operator = env.spawn(script(&env, &polite)?).await?;
+    let operator = env.spawn(script(&env, &polite)).await?;
     // A signal is taken when the process runs next, which on a busy machine is not at once.
     let stands_still = async |still: bool| -> Result<()> {
         let deadline = Instant::now() + SOON;
@@ -122,17 +120,17 @@ async fn the_operator_can_be_paused_and_ended() -> Result<()> {
     stands_still(false).await?;
     assert_eq!(operator.terminate().await?, 3);
 
-    let operator = env.spawn(script(&env, &polite)?).await?;
+    let operator = env.spawn(script(&env, &polite)).await?;
     operator.kill().await?;
     assert_eq!(operator.ended(SOON).await?, 128 + 9);
 
-    let refuses = env.spawn(script(&env, "echo 'no config'; exit 2")?).await;
+    let refuses = env.spawn(script(&env, "echo 'no config'; exit 2")).await;
     let error = format!("{:#}", refuses.expect_err("an operator that ends at once"));
     assert!(
         error.contains("code 2") && error.contains("no config"),
         "{error}"
     );
-    let operator = env.spawn(script(&env, "exit 2")?.without_waiting()).await?;
+    let operator = env.spawn(script(&env, "exit 2").without_waiting()).await?;
     assert_eq!(operator.ended(SOON).await?, 2);
     Ok(())
 }
@@ -162,20 +160,23 @@ async fn a_condition_counts_for_the_present_generation_only() -> Result<()> {
         env.wait_condition("acme", "Active", status, Some("Verified"), within)
     };
     report(json!(0)).await?;
-    let error = wait("True", Duration::from_millis(500))
-        .await
-        .expect_err("an older generation");
-    assert!(
-        format!("{error:#}").contains("tenant-wrapping-key"),
-        "{error:#}"
-    );
-
-    // Waiting is under way when the change comes.
-    let (waited, reported) = tokio::join!(wait("True", SOON), report(generation));
+    // Waiting is under way when the change comes; what was said of an older generation is seen first.
+    let report = async {
+        let seen = |object: &Value| object["status"]["conditions"][0]["status"] == "True";
+        env.wait("acme", "an older generation", SOON, seen).await?;
+        report(generation.clone()).await
+    };
+    let (waited, reported) = tokio::join!(wait("True", SOON), report);
     reported?;
-    assert_eq!(waited?["metadata"]["name"], "acme");
-    let short = Duration::from_millis(300);
-    assert!(wait("False", short).await.is_err());
+    let waited = waited?;
+    assert_eq!(
+        waited["status"]["conditions"][0]["observedGeneration"],
+        generation
+    );
+    // The error tells what was seen at last.
+    let error = wait("False", Duration::from_secs(3)).await;
+    let error = format!("{:#}", error.expect_err("it is True"));
+    assert!(error.contains("tenant-wrapping-key"), "{error}");
     Ok(())
 }
 
@@ -222,7 +223,7 @@ async fn a_secret_in_an_operators_log_fails_the_test() -> Result<()> {
         let env = Env::new("leak").await?;
         env.set_secret("A_SECRET", "s3cr3t~of%20the client");
         let logs = format!("echo 'token {logged} refused'; {SERVING}; exec sleep 100");
-        let operator = env.spawn(script(&env, &logs)?).await?;
+        let operator = env.spawn(script(&env, &logs)).await?;
         operator.kill().await?;
         let end = catch_unwind(AssertUnwindSafe(|| drop(env)));
         assert_eq!(end.is_err(), told, "{logged}");

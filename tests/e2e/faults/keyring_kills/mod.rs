@@ -3,7 +3,7 @@
 //! old keyring stands or the new one does, and what was begun is done once in the end.
 
 mod ledger;
-mod rights;
+pub mod rights;
 mod stage;
 
 use std::time::Duration;

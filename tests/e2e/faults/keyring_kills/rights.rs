@@ -2,19 +2,22 @@
 //! just after a write, every time. Touches no rights but this world's.
 
 use anyhow::{Result, ensure};
-use harness::Env;
+use harness::{Env, access};
 use k8s_openapi::api::rbac::v1::Role;
 use kube::api::{Api, ListParams, PostParams};
 
-/// Takes a verb on a resource away from the operator's Roles, or gives it back.
+/// Takes a verb on a resource away from the operator's Roles, or gives it back, and waits until that is
+/// in force.
 pub async fn may(env: &Env, resource: &str, verb: &str, may: bool) -> Result<()> {
-    let mut changed = 0;
+    let mut changed = Vec::new();
     for namespace in [&env.records_namespace, &env.namespace] {
         let roles: Api<Role> = Api::namespaced(env.client().await?, namespace);
         for mut role in roles.list(&ListParams::default()).await?.items {
             for rule in role.rules.iter_mut().flatten() {
                 if rule.resources.iter().flatten().any(|one| one == resource) {
-                    changed += 1;
+                    let group = rule.api_groups.iter().flatten().next();
+                    let group = group.map_or("", String::as_str);
+                    changed.push(access(namespace, verb, group, resource));
                     rule.verbs.retain(|known| known != verb);
                     // A rule needs one; looking changes nothing.
                     let left = [verb, "get"][usize::from(!may)];
@@ -27,6 +30,9 @@ pub async fn may(env: &Env, resource: &str, verb: &str, may: bool) -> Result<()>
             roles.replace(&name, &PostParams::default(), &role).await?;
         }
     }
-    ensure!(changed > 0, "no Role speaks of {resource}");
+    ensure!(!changed.is_empty(), "no Role speaks of {resource}");
+    for access in changed {
+        env.until_may(&env.operator_user(), access, may).await?;
+    }
     Ok(())
 }

@@ -279,9 +279,12 @@ impl Stage {
         eventually("every record was refused", SOON, async || {
             let refused = "the API server did not take a change";
             let log = log.log();
-            let mut refused = log.lines().filter(|line| line.contains(refused));
-            let told =
-                |one: &Tenant| refused.any(|line| line.contains(&format!("/{}\"", one.name)));
+            let lines = log.lines().filter(|line| line.contains(refused));
+            let lines: Vec<_> = lines.collect();
+            let told = |one: &Tenant| {
+                let name = format!("/{}\"", one.name);
+                lines.iter().any(|line| line.contains(&name))
+            };
             Ok(self.tenants[which.clone()].iter().all(told))
         })
         .await?;
