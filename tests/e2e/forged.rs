@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
+use crate::faults::kills::end_lease;
 use crate::seen::{calls, eventually, patch, record, throughout, wait_row};
 use crate::support::{SOON, World};
 
@@ -170,6 +171,7 @@ async fn an_old_copy_restored_while_the_operator_is_down_changes_nothing() -> Re
     let back = wait_row(&world.env, "acme", SEALED, SOON).await?;
     ensure!(back["status"]["sealedSince"] == sealed["sealedSince"]);
     operator.kill().await?;
+    end_lease(&world.env).await?;
     patch(
         &world.env,
         "acme",
@@ -205,6 +207,7 @@ async fn an_old_copy_restored_while_the_operator_is_down_changes_nothing() -> Re
     .await?;
     let stored = record(&world.env, "acme").await?;
     operator.kill().await?;
+    end_lease(&world.env).await?;
     patch(
         &world.env,
         "acme",

@@ -10,9 +10,9 @@ use harness::{Agent, Answer, Workload};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use crate::keyring::long_retired;
 use super::{QUICK, SOON, Scene, rotate};
 use crate::faults::replica::Replica;
+use crate::keyring::long_retired;
 use crate::seen::{eventually, patch, record, suspend};
 use crate::support::World;
 

@@ -224,8 +224,9 @@ async fn after_seven_days_every_version_is_gone_and_the_key_is_nobodys() -> Resu
     .await?;
     // Six days are not enough.
     let days = |days: i64| Timestamp::now() - SignedDuration::from_hours(24 * days);
-    deleted_before(env, days(6)).await?;
-    let soon = (days(6) + SignedDuration::from_hours(7 * 24)).to_string();
+    let then = days(6);
+    deleted_before(env, then).await?;
+    let soon = (then + SignedDuration::from_hours(7 * 24)).to_string();
     let day = &soon[..10];
     env.wait("acme", "tomorrow", SOON, |object| {
         condition(object, "Ready").is_some_and(|one| one["message"].to_string().contains(day))

@@ -7,11 +7,12 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use super::{
-    ACTIVE, RARELY, REFUSED, SEALED, VERIFY, ask, ids, kept, keys_are, long_retired, new_kek, open,
-    spec, two_versions, verified, versions,
+    ACTIVE, RARELY, REFUSED, SEALED, VERIFY, ask, handled, ids, kept, keys_are, long_retired,
+    new_kek, open, spec, two_versions, verified, versions,
 };
 use crate::faults::film::condition;
-use crate::seen::{self, calls, record, wait_row};
+use crate::faults::kills::end_lease;
+use crate::seen::{self, calls, eventually, record, wait_row};
 use crate::support::{SOON, World};
 
 async fn erase(world: &World, ids: &[&String]) -> Result<()> {
@@ -36,7 +37,15 @@ async fn an_erased_version_is_gone_without_a_call_in_every_state() -> Result<()>
     let body = new_kek(&world, "1 retired, 2 retired, 3 active").await?;
     let known = open(&world.key, &body)?;
     let all = ids(&body);
+    handled(env, "verifyRequestedAt", &world.key.version()).await?;
+    let before = calls(env);
     long_retired(env, "quiet").await?;
+    // The check is told of before the probe beside it is over.
+    eventually("one check and one probe", SOON, async || {
+        let now = calls(env);
+        Ok(now.wraps == before.wraps + 1 && now.unwraps == before.unwraps + 2)
+    })
+    .await?;
 
     let counted = calls(env);
     erase(&world, &[&all[0]]).await?;
@@ -82,6 +91,7 @@ async fn an_erased_version_is_gone_without_a_call_in_every_state() -> Result<()>
 
     // For ever: also for another process, and for those who would take an id back.
     operator.kill().await?;
+    end_lease(env).await?;
     let _operator = world.operator().await?;
     world.key.enable();
     verified(env, "enabled").await?;

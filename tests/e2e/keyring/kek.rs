@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::{ACTIVE, RARELY, VERIFY, ask, commitments, ids, keys_are, open, verified, versions};
 use crate::faults::film::Film;
+use crate::faults::kills::end_lease;
 use crate::seen::{calls, eventually, record, wait_row};
 use crate::support::{SOON, World};
 
@@ -76,6 +77,7 @@ async fn a_new_version_of_the_customers_key_wraps_everything() -> Result<()> {
 
     // Nor by another process, which opens the active one and asks nothing else.
     operator.kill().await?;
+    end_lease(env).await?;
     let counted = calls(env);
     let _operator = world.operator().await?;
     eventually("the new process has a proof", SOON, async || {

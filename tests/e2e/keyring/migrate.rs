@@ -10,6 +10,7 @@ use super::{
     verified,
 };
 use crate::faults::film::{Film, condition};
+use crate::faults::kills::end_lease;
 use crate::seen::{self, eventually, record, wait_row};
 use crate::support::{SOON, VARIABLE, World, policy};
 
@@ -124,6 +125,7 @@ async fn a_tenant_moves_to_a_key_elsewhere_without_a_moment_of_not_being_active(
     let asked = env.cloud.count(&world.vault.host(), "*");
     verified(env, "old-one-gone").await?;
     operator.kill().await?;
+    end_lease(env).await?;
     let begun = env.cloud.count(&elsewhere.vault.host(), "unwrapkey");
     let _operator = world.operator().await?;
     eventually("another process opens it", SOON, async || {

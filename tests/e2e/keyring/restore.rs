@@ -5,6 +5,7 @@ use anyhow::{Result, ensure};
 
 use super::{ACTIVE, RARELY, kept, new_kek, open, rewrite, two_versions, verified};
 use crate::faults::film::Film;
+use crate::faults::kills::end_lease;
 use crate::lifecycle::damage;
 use crate::seen::{eventually, record, wait_row};
 use crate::support::{SOON, World};
@@ -64,6 +65,7 @@ async fn a_deleted_record_is_written_again() -> Result<()> {
     ensure!(again["claim"] == before["claim"] && again["applied"] == before["applied"]);
     film.always_active()?;
     operator.kill().await?;
+    end_lease(env).await?;
     let _operator = world.operator().await?;
     verified(env, "another-process").await?;
     film.always_active()
