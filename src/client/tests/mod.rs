@@ -17,7 +17,8 @@ const ACME: &str = "tenants/acme";
 const RENEWAL: Duration = Duration::from_mins(4);
 const JITTER: Duration = Duration::from_secs(12);
 const SOONEST: Duration = Duration::from_secs(240 - 12);
-const SECOND: Duration = Duration::from_secs(1);
+/// What may pass besides by itself.
+const SLACK: Duration = Duration::from_secs(10);
 
 #[tokio::test]
 async fn every_operation_with_its_additional_data_by_one_session() {
@@ -56,13 +57,13 @@ async fn a_used_session_is_renewed_at_four_fifths_and_nobody_waits_for_it() {
     let server = Server::start().await;
     let client = server.client();
     client.encrypt(ACME, b"a", b"").await.expect("encrypt");
-    advance(SOONEST.saturating_sub(SECOND)).await;
+    advance(SOONEST.saturating_sub(SLACK)).await;
     client.encrypt(ACME, b"a", b"").await.expect("encrypt");
     assert_eq!(server.seen("session").len(), 1, "too early");
 
     let gate = Arc::new(Semaphore::new(0));
     server.reply("session", Reply::Held(gate.clone()));
-    advance(2 * JITTER + SECOND).await;
+    advance(SLACK + 2 * JITTER).await;
     eventually("renewed unasked", || server.seen("session").len() == 2).await;
     client
         .encrypt(ACME, b"a", b"")
@@ -117,13 +118,13 @@ async fn a_renewal_that_fails_is_tried_again_and_the_old_session_serves() {
         .encrypt(ACME, b"a", b"")
         .await
         .expect("by the old one");
-    advance(Duration::from_secs(6)).await;
+    advance(Duration::from_secs(3)).await;
     client
         .encrypt(ACME, b"a", b"")
         .await
         .expect("by the old one");
     assert_eq!(server.seen("session").len(), 2, "before Retry-After");
-    advance(Duration::from_secs(2)).await;
+    advance(Duration::from_secs(5)).await;
     eventually("again", || server.seen("session").len() == 3).await;
 }
 
@@ -163,9 +164,7 @@ async fn a_refused_session_is_replaced_once_by_one_for_all() {
     let server = Server::start().await;
     let client = server.client();
     client.encrypt(ACME, b"a", b"").await.expect("encrypt");
-    for _ in 0..5 {
-        server.reply("encrypt", Reply::Refuse(401, "session_invalid", None));
-    }
+    server.end("tks1_hunter2-1");
     let answers = join_all((0..5).map(|_| client.encrypt(ACME, b"a", b""))).await;
     assert!(answers.iter().all(Result::is_ok), "{answers:?}");
     assert_eq!(server.seen("session").len(), 2);

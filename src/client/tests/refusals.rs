@@ -1,7 +1,7 @@
 //! What goes wrong, and what the caller hears of it.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::body::Body;
 use base64::Engine;
@@ -64,10 +64,10 @@ async fn what_passes_is_tried_again_no_sooner_than_asked() {
         eventually("refused", || server.seen("encrypt").len() == 4).await;
         // Until the client has read that, too.
         encrypt(&server.client()).await.expect("another");
-        advance(Duration::from_millis(4_500)).await;
+        advance(Duration::from_secs(2)).await;
         encrypt(&server.client()).await.expect("another");
         assert_eq!(server.seen("encrypt").len(), 6, "before Retry-After");
-        advance(Duration::from_millis(600)).await;
+        advance(Duration::from_millis(3_100)).await;
     };
     let (answer, ()) = tokio::join!(encrypt(&client), steps);
     answer.expect("tried again");
@@ -79,9 +79,8 @@ async fn a_wait_beyond_the_deadline_is_left_to_the_caller() {
     let server = Server::start().await;
     let client = server.client();
     server.reply("encrypt", Reply::Refuse(429, "rate_limited", Some(86_400)));
-    let begun = Instant::now();
     let error = refused(&client).await;
-    assert!(begun.elapsed() < Duration::from_secs(5));
+    assert_eq!(server.seen("encrypt").len(), 1, "not tried again");
     assert_eq!(error.category(), Category::Unavailable);
     assert_eq!(
         error.retry_after(),
@@ -248,9 +247,9 @@ async fn a_data_key_is_not_printed_and_ends_with_its_session() {
         !printed.contains("7, 7") && printed.contains("keep_until"),
         "{printed}"
     );
-    advance(Duration::from_secs(super::server::TTL - 1)).await;
+    advance(Duration::from_secs(super::server::TTL - 30)).await;
     assert!(key.expose().is_some());
-    advance(Duration::from_secs(1)).await;
+    advance(Duration::from_secs(30)).await;
     assert!(key.expose().is_none());
 }
 
@@ -320,9 +319,9 @@ async fn a_session_is_as_old_as_the_request_for_it() {
     };
     let (key, ()) = tokio::join!(client.data_key(ACME, b""), late);
     let key = key.expect("data key");
-    advance(Duration::from_secs(super::server::TTL - 6)).await;
+    advance(Duration::from_secs(super::server::TTL - 30)).await;
     assert!(key.expose().is_some());
-    advance(Duration::from_secs(2)).await;
+    advance(Duration::from_secs(30 - 4)).await;
     assert!(key.expose().is_none());
 }
 

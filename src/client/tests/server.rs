@@ -53,6 +53,8 @@ pub enum Reply {
 struct State {
     seen: Vec<Seen>,
     replies: HashMap<String, VecDeque<Reply>>,
+    /// The token of a session that is over.
+    ended: Option<String>,
     tls: Option<TlsAcceptor>,
     connections: JoinSet<()>,
     sessions: u32,
@@ -174,6 +176,11 @@ impl Server {
         replies.push_back(reply);
     }
 
+    /// From now on this session is refused.
+    pub fn end(&self, session: &str) {
+        lock(&self.state).ended = Some(session.to_owned());
+    }
+
     pub fn seen(&self, operation: &str) -> Vec<Seen> {
         let path = format!("/agent/v1/{operation}");
         let seen = lock(&self.state).seen.clone().into_iter();
@@ -207,9 +214,12 @@ async fn answer(
     assert_eq!(seen.session.is_none(), operation == "session");
     let reply = {
         let mut state = lock(&state);
+        let over = seen.session.is_some() && seen.session == state.ended;
         state.seen.push(seen);
         let replies = state.replies.get_mut(&operation);
-        replies.and_then(VecDeque::pop_front)
+        let wanted = replies.and_then(VecDeque::pop_front);
+        let refused = over.then_some(Reply::Refuse(401, "session_invalid", None));
+        wanted.or(refused)
     };
     match reply {
         None => {}
