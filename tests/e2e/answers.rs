@@ -184,6 +184,8 @@ struct Row {
     kind: &'static str,
     hint: &'static str,
     checks: Vec<Check>,
+    /// How many turns it takes of those that run side by side.
+    turns: u32,
 }
 
 /// The key cannot be used, for this reason, and the message has this in it.
@@ -199,6 +201,7 @@ fn row(
         kind,
         hint,
         checks: Vec::new(),
+        turns: 1,
     }
 }
 
@@ -208,6 +211,12 @@ fn works(name: &'static str, arrange: impl Fn(&mut Customer) + Send + Sync + 'st
 }
 
 impl Row {
+    /// No other row runs meanwhile: an answer that the operator waits for only briefly is in the report.
+    fn alone(mut self) -> Self {
+        self.turns = SIDE_BY_SIDE;
+        self
+    }
+
     fn check(
         mut self,
         check: impl Fn(&Customer, &Value) -> Result<()> + Send + Sync + 'static,
@@ -293,14 +302,17 @@ impl Row {
     }
 }
 
+/// How many rows run at a time.
+const SIDE_BY_SIDE: u32 = 8;
+
 /// Runs rows side by side, each in a cloud of its own, and names all that failed.
 async fn run(rows: Vec<Row>) {
-    let gate = Arc::new(Semaphore::new(8));
+    let gate = Arc::new(Semaphore::new(SIDE_BY_SIDE as usize));
     let mut running = JoinSet::new();
     for row in rows {
         let gate = gate.clone();
         running.spawn(async move {
-            let _turn = gate.acquire_owned().await;
+            let _turns = gate.acquire_many_owned(row.turns).await;
             row.run()
                 .await
                 .map_err(|error| format!("{}: {error:#}", row.name))

@@ -126,6 +126,7 @@ async fn grants_decide_access() {
         )
         .code("IAM_PERMISSION_DENIED")
         .says("--member 'serviceAccount:operator@platform-1.iam.gserviceaccount.com'")
+        .alone()
         .sends("encrypt", 1),
         row(
             "decrypt not granted",

@@ -33,6 +33,7 @@ async fn impersonation() {
         )
         .says("impersonation is denied")
         .says("'serviceAccount:operator@platform-1.iam.gserviceaccount.com'")
+        .alone()
         .sends("encrypt", 0),
         row(
             "the account is deleted",
