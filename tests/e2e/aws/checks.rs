@@ -12,12 +12,11 @@ use harness::{Cloud, Customer, Env, Identity, Operator};
 use serde_json::json;
 
 use crate::faults::film::{Film, condition, is, sealed_for};
+use crate::faults::outage::LATEST;
 use crate::faults::town::last_proof;
 use crate::support::SOON;
 
 const TTL: f64 = 60.0;
-/// Looked for every 5 s; a frame arrives a little after the write it shows.
-const LATEST: f64 = 66.0;
 /// Of checks every 5 s, in a minute and on a busy machine.
 const CHECKS: usize = 3;
 

@@ -11,8 +11,10 @@ use super::scenario;
 use super::town::{Customer, QUICK, SOON, Town};
 
 const TTL: Duration = Duration::from_mins(1);
-/// A frame arrives a little after the write it shows.
-const SEEN: Duration = Duration::from_secs(1);
+/// A frame arrives after the write it shows, on a busy machine later.
+const SEEN: Duration = Duration::from_secs(5);
+/// Less than the shortest interval: no check was due so soon, had it not stood still.
+const AT_ONCE: Duration = Duration::from_secs(4);
 
 /// Whether this is part of an attempt on the customer's key at or after `since`.
 fn attempts(call: &Call, customer: &Customer, since: Instant) -> bool {
@@ -52,16 +54,12 @@ async fn a_stopped_operator_seals_nobody_for_its_own_sleep() -> Result<()> {
         let next = town.env.cloud.wait_for_call(attempt, SOON).await?;
         let after = next.instant - woken;
         ensure!(
-            after < Duration::from_secs(2),
+            after < AT_ONCE,
             "the next attempt came {after:?} after waking"
         );
         let attempt = |call: &Call| attempts(call, globex, woken);
         let first = town.env.cloud.wait_for_call(attempt, SOON).await?.instant;
-        ensure!(
-            first - woken < Duration::from_secs(2),
-            "{:?} after waking",
-            first - woken
-        );
+        ensure!(first - woken < AT_ONCE, "{:?} after waking", first - woken);
 
         let sealed = hanging
             .until("Sealed", woken, TTL + SOON, |object| {

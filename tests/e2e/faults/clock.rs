@@ -68,7 +68,7 @@ async fn a_wall_clock_that_jumps_seals_nobody() -> Result<()> {
                 .kubectl(&["label", "--overwrite", "tkms", &acme.name, &label])
                 .await?
                 .success()?;
-            let proof = town.proved(acme, jumped, Duration::from_secs(10)).await;
+            let proof = town.proved(acme, jumped, SOON).await;
             let proof = proof.with_context(|| format!("after a jump to {jump:+} s"))?;
             // Dated by the clock as it is now: the jump was really seen.
             let deadline = Instant::now() + SOON;

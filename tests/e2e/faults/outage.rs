@@ -13,8 +13,8 @@ use super::scenario;
 use super::town::{Customer, QUICK, SOON, Town, last_proof};
 
 const TTL: f64 = 60.0;
-/// The promise is 60 to 65 s; a frame arrives a little after the write it shows.
-const LATEST: f64 = 66.0;
+/// The promise is 60 to 65 s; a frame arrives after the write it shows, on a busy machine later.
+pub const LATEST: f64 = 70.0;
 
 #[tokio::test]
 async fn an_outage_seals_when_the_proof_is_too_old_and_not_before() -> Result<()> {

@@ -10,8 +10,11 @@ use super::replica::Replica;
 use super::scenario;
 use super::town::{QUICK, SOON, Town};
 
-/// A Lease ends 15 s after its last renewal, and is looked at every 2 s.
-const TAKEOVER: Duration = Duration::from_secs(20);
+/// A Lease ends 15 s after its last renewal and is looked at every 2 s, each time for 3 s at most; and a busy
+/// machine.
+const TAKEOVER: Duration = Duration::from_secs(25);
+/// Long before a Lease ends by itself.
+const HANDED_OVER: Duration = Duration::from_secs(10);
 
 #[tokio::test]
 async fn the_other_replica_takes_over() -> Result<()> {
@@ -62,7 +65,7 @@ async fn the_other_replica_takes_over() -> Result<()> {
         let code = second.operator.terminate().await?;
         ensure!(code == 0, "it ended with {code}");
         let took = third.until_holds(true, TAKEOVER).await?.by - asked;
-        ensure!(took < Duration::from_secs(5), "handed over in {took:?}");
+        ensure!(took < HANDED_OVER, "handed over in {took:?}");
         town.proved(acme, proof.instant.max(asked + took), SOON)
             .await?;
         // One more interval, in which the new holder could still write what it should not.

@@ -10,8 +10,8 @@ use serde_json::json;
 use super::{AUDIENCE, KEY, Town, tenant};
 use crate::support::SOON;
 
-/// proofTTL and interval, a confirmation and the time a status takes to be written and seen.
-const LIMIT: Duration = Duration::from_secs(60 + 5 + 5);
+/// proofTTL and interval, a confirmation, and the time a status takes on a busy machine to be written and seen.
+const LIMIT: Duration = Duration::from_secs(60 + 5 + 20);
 
 /// Besides the operator the application trusts `friends`, who stay: issuer and subject.
 async fn sealed_by(

