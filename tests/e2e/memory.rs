@@ -90,8 +90,8 @@ async fn gone(operator: &Operator, keys: &[Vec<u8>], key: usize, what: &str) -> 
     loop {
         let begun = since.elapsed();
         let found = search(operator, keys)?;
-        let ran = begun - stopped;
-        stopped += since.elapsed() - begun;
+        let ran = begun.saturating_sub(stopped);
+        stopped += since.elapsed().saturating_sub(begun);
         let left: BTreeSet<&Find> = found.iter().filter(|one| one.key == key).collect();
         if left.is_empty() {
             return Ok(ran);

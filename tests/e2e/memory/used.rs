@@ -208,8 +208,8 @@ async fn gone(stage: &Stage, secrets: &Secrets, what: &str) -> Result<Duration> 
             if found.is_empty() {
                 break;
             }
-            let ran = begun - stopped;
-            stopped += since.elapsed() - begun;
+            let ran = begun.saturating_sub(stopped);
+            stopped += since.elapsed().saturating_sub(begun);
             let left = secrets.tell(&found);
             ensure!(ran < AT_ONCE, "{what}, and yet {which} has:{left}");
             sleep(Duration::from_millis(100)).await;
