@@ -140,7 +140,7 @@ async fn the_active_version_is_erased_only_when_another_one_is_active() -> Resul
     let body = new_kek(&world, "1 erased, 2 retired, 3 active").await?;
     ensure!(open(&world.key, &body)?.contains_key(&all[1]));
     wait_row(env, "acme", ACTIVE, SOON).await?;
-    long_retired(env, "much later").await?;
+    long_retired(env, "much-later").await?;
     let body = keys_are(env, "1 erased, 2 erased, 3 active", SOON).await?;
     without_blob(&body, 2)?;
     ensure!(open(&world.key, &body)?.len() == 1);
