@@ -76,8 +76,9 @@ impl Shares {
     /// Nothing when too many are under way.
     pub fn permit(&self, urgency: Urgency) -> Option<Permit> {
         let permits = self.of(urgency).map(|share| share.try_acquire_owned().ok());
+        let permits = permits.collect::<Option<_>>()?;
         Some(Permit {
-            _of_shares: permits.collect::<Option<_>>()?,
+            _of_shares: permits,
         })
     }
 
