@@ -91,8 +91,7 @@ pub async fn carry_out(
     id: &TenantId,
 ) -> Result<Option<Duration>, ReconcileError> {
     let now = ctx.clock.now().timestamp();
-    let created = object.meta.created.unwrap_or(now);
-    let uid = ctx.namespaces.uid(&id.namespace, created, now).await?;
+    let uid = ctx.namespaces.uid(&id.namespace).await?;
     let (record, version) = match ctx.records.load(id, &uid).await {
         Ok(read) => read.unzip(),
         // What cannot be read is left alone.

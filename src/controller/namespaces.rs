@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, Client, ResourceExt};
 use tokio::sync::Semaphore;
@@ -14,8 +13,6 @@ use tokio::time::timeout;
 use crate::lock::lock;
 
 const DEADLINE: Duration = Duration::from_secs(4);
-/// How far the API server's clock may be from ours.
-const SKEW_SECONDS: i64 = 60;
 const MOST: usize = 20_000;
 /// How many are read at once; each read has a connection, which stays for a while.
 const AT_ONCE: usize = 16;
@@ -31,7 +28,14 @@ pub enum NamespaceError {
 pub struct Namespaces {
     api: Api<Namespace>,
     reads: Semaphore,
-    known: Mutex<HashMap<String, (String, Timestamp)>>,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    uids: HashMap<String, String>,
+    /// How often something was forgotten: what was asked for before may not hold any more.
+    forgotten: u64,
 }
 
 impl std::fmt::Debug for Namespaces {
@@ -58,19 +62,23 @@ impl Namespaces {
         Ok(namespace.is_none_or(|one| one.metadata.deletion_timestamp.is_some()))
     }
 
-    /// The UID of the namespace that holds an object created at `created`. An answer that is
-    /// newer than the object holds for it: the object has lived in that same namespace since.
-    pub async fn uid(
-        &self,
-        name: &str,
-        created: Timestamp,
-        now: Timestamp,
-    ) -> Result<String, NamespaceError> {
-        if let Some((uid, read)) = lock(&self.known).get(name)
-            && created.as_second() + SKEW_SECONDS < read.as_second()
-        {
-            return Ok(uid.clone());
-        }
+    /// An object of the namespace is new, or gone: who asks from now on is told what holds from now on. A
+    /// namespace ends after all its objects, and its successor's are new.
+    pub fn forget(&self, name: &str) {
+        let mut known = lock(&self.known);
+        known.uids.remove(name);
+        known.forgotten += 1;
+    }
+
+    /// The UID of the namespace that holds the objects that were seen there.
+    pub async fn uid(&self, name: &str) -> Result<String, NamespaceError> {
+        let forgotten = {
+            let known = lock(&self.known);
+            if let Some(uid) = known.uids.get(name) {
+                return Ok(uid.clone());
+            }
+            known.forgotten
+        };
         let read = async {
             let _permit = self.reads.acquire().await; // never closed
             self.api.get_metadata(name).await
@@ -81,10 +89,54 @@ impl Namespaces {
             .map_err(|error| NamespaceError::Api(Box::new(error)))?;
         let uid = namespace.uid().unwrap_or_default();
         let mut known = lock(&self.known);
-        if known.len() >= MOST {
-            known.clear();
+        if known.forgotten == forgotten {
+            if known.uids.len() >= MOST {
+                known.uids.clear();
+            }
+            known.uids.insert(name.to_owned(), uid.clone());
         }
-        known.insert(name.to_owned(), (uid.clone(), now));
         Ok(uid)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use axum::Router;
+    use axum::routing::get;
+    use serde_json::json;
+    use tokio::sync::Notify;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_was_asked_for_before_an_object_came_or_went_is_not_kept() {
+        let uid = Arc::new(Mutex::new("former"));
+        let (asked, goes_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let namespace = {
+            let (uid, asked, goes_on) = (uid.clone(), asked.clone(), goes_on.clone());
+            async move || {
+                let uid = *lock(&uid);
+                asked.notify_one();
+                goes_on.notified().await;
+                axum::Json(json!({ "metadata": { "name": "tenants", "uid": uid } }))
+            }
+        };
+        let api = Router::new().route("/api/v1/namespaces/{name}", get(namespace));
+        let namespaces = Namespaces::new(Client::new(api, "tenants"));
+        let made_again = async {
+            asked.notified().await;
+            *lock(&uid) = "new";
+            namespaces.forget("tenants");
+            goes_on.notify_one();
+        };
+        let (answer, ()) = tokio::join!(namespaces.uid("tenants"), made_again);
+        assert_eq!(answer.expect("answered"), "former");
+        goes_on.notify_one();
+        for _ in 0..2 {
+            let answer = namespaces.uid("tenants").await;
+            assert_eq!(answer.expect("answered, once"), "new");
+        }
     }
 }

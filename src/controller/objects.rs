@@ -14,6 +14,7 @@ use super::sighting;
 use crate::api::TenantKms;
 use crate::lock::lock;
 use crate::provider::TenantId;
+use crate::session::roster::Seen;
 
 /// How many watches have not listed everything yet.
 #[derive(Debug)]
@@ -142,6 +143,10 @@ pub(super) fn note(ctx: &Context, id: &TenantId, object: &Guarded, relisted: boo
     let sighting = sighting::of(object, &ctx.installation);
     let vetoed = sighting.veto.is_some();
     let guest = ctx.is_guest();
+    let is_known = |seen: &Seen| seen.object.uid == sighting.uid;
+    if !ctx.roster.with(id, |seen| seen.is_some_and(is_known)) {
+        ctx.namespaces.forget(&id.namespace);
+    }
     ctx.roster
         .see(id.clone(), sighting, ctx.clock.now(), relisted || guest);
     if vetoed && guest {
@@ -152,9 +157,80 @@ pub(super) fn note(ctx: &Context, id: &TenantId, object: &Guarded, relisted: boo
 }
 
 fn gone(ctx: &Context, id: &TenantId) {
+    ctx.namespaces.forget(&id.namespace);
     ctx.roster.remove(id);
     ctx.forget(id);
     ctx.wipe(id);
     ctx.guests.wake(id);
     ctx.keys.nudge(id);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::api::{ProviderKind, TenantKmsSpec};
+    use crate::controller::histories::clock::Hands;
+    use crate::controller::histories::cloud::Cloud;
+    use crate::controller::histories::process::{NAMESPACE, Process};
+    use crate::controller::histories::store::Store;
+
+    fn object(name: &str, uid: &str) -> DeserializeGuard<TenantKms> {
+        let spec = TenantKmsSpec::new(ProviderKind::Local, "local://k");
+        let mut object = TenantKms::new(name, spec);
+        object.metadata.namespace = Some(NAMESPACE.to_owned());
+        object.metadata.uid = Some(uid.to_owned());
+        DeserializeGuard(Ok(object))
+    }
+
+    #[tokio::test]
+    async fn whoever_is_new_is_bound_to_the_namespace_as_it_is_then_whatever_the_clocks_say() {
+        let clock = Arc::new(Hands::new());
+        let cloud = Cloud::new(clock.clone(), true);
+        let uid = Arc::new(Mutex::new(String::new()));
+        let process = Process::start(&clock, &cloud, &Store::new(cloud.clone()), &uid).await;
+        let ctx = Arc::new(Context {
+            syncing: Syncing::new(1),
+            ..process.ctx.as_ref().clone()
+        });
+        let mut objects = Objects::new(ctx.clone(), None);
+        let rows = [
+            ("created", vec![Event::Apply(object("acme", "1"))], true),
+            ("changed", vec![Event::Apply(object("acme", "1"))], false),
+            ("gone", vec![Event::Delete(object("acme", "1"))], true),
+            ("again", vec![Event::Apply(object("acme", "2"))], true),
+            ("replaced", vec![Event::Apply(object("acme", "3"))], true),
+            (
+                "listed",
+                vec![
+                    Event::Init,
+                    Event::InitApply(object("acme", "3")),
+                    Event::InitDone,
+                ],
+                false,
+            ),
+            (
+                "listed, another",
+                vec![
+                    Event::Init,
+                    Event::InitApply(object("globex", "4")),
+                    Event::InitDone,
+                ],
+                true,
+            ),
+            ("listed, none", vec![Event::Init, Event::InitDone], true),
+        ];
+        let mut known = String::new();
+        for (then, events, anew) in rows {
+            then.clone_into(&mut lock(&uid));
+            for event in events {
+                objects.take(event);
+            }
+            let bound = ctx.namespaces.uid(NAMESPACE).await.expect("answered");
+            let expected = if anew { then } else { &known };
+            assert_eq!(bound, expected, "{then}");
+            known = bound;
+        }
+    }
 }

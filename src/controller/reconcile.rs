@@ -207,7 +207,7 @@ pub(super) async fn look(
     failed: &mut Option<ReconcileError>,
 ) -> Option<State> {
     if failed.is_none() && entry.tenant.needs_record() {
-        keep(failed, recording::load(ctx, &object.meta, id, entry).await);
+        keep(failed, recording::load(ctx, id, entry).await);
     }
     if failed.is_some() && entry.tenant.stored.is_none() {
         return None;

@@ -4,7 +4,6 @@
 use tracing::{info, warn};
 
 use super::context::{Context, Entry};
-use super::object::Meta;
 use super::outcome::ReconcileError;
 use super::tenant::Stored;
 use super::{reconcile, work};
@@ -18,18 +17,8 @@ use crate::seal::Seal;
 use crate::session::Hold;
 
 /// Reads the record, or begins one for a tenant that is seen for the first time.
-pub async fn load(
-    ctx: &Context,
-    object: &Meta,
-    id: &TenantId,
-    entry: &mut Entry,
-) -> Result<(), ReconcileError> {
-    let now = ctx.clock.now();
-    let created = object.created.unwrap_or(now.timestamp());
-    let uid = ctx
-        .namespaces
-        .uid(&id.namespace, created, now.timestamp())
-        .await?;
+pub async fn load(ctx: &Context, id: &TenantId, entry: &mut Entry) -> Result<(), ReconcileError> {
+    let uid = ctx.namespaces.uid(&id.namespace).await?;
     let read = match ctx.records.load(id, &uid).await {
         Ok(read) => read,
         Err(StoreError::Unusable(unusable)) => {

@@ -209,12 +209,7 @@ fn outdate(ctx: &Context, id: &TenantId) {
 
 /// The record, as it is stored now.
 pub async fn read(ctx: &Context, id: &TenantId) -> Result<Record, Refused> {
-    let created = ctx.roster.with(id, |seen| seen?.object.created);
-    let now = ctx.clock.now().timestamp();
-    let uid = ctx
-        .namespaces
-        .uid(&id.namespace, created.unwrap_or(now), now)
-        .await;
+    let uid = ctx.namespaces.uid(&id.namespace).await;
     let uid = uid.map_err(|error| {
         debug!(tenant = %id, %error, "the namespace could not be read");
         Refused::Unproved(None)

@@ -8,7 +8,7 @@ mod ledger;
 mod play;
 pub mod process;
 pub mod replicas;
-mod store;
+pub mod store;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 
 use super::clock::{Hands, seed_jitter};
@@ -87,15 +86,15 @@ impl World {
         object.metadata.namespace = Some(NAMESPACE.to_owned());
         object.metadata.uid = Some(self.another("object"));
         object.metadata.generation = Some(1);
-        // Later than anything that was read: the API server's clock is not the operator's.
-        let ever = jiff::Timestamp::from_second(4_000_000_000).expect("a time");
-        object.metadata.creation_timestamp = Some(Time(ever));
         let claim = (
             "tenantkms.dev/installation".to_owned(),
             INSTALLATION.to_owned(),
         );
         object.annotations_mut().extend([claim]);
         self.object = object;
+        for process in &self.processes {
+            process.ctx.namespaces.forget(NAMESPACE); // as the watch has it
+        }
     }
 
     /// The object gets another spec.
