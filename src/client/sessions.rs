@@ -133,7 +133,7 @@ impl Slot {
     }
 
     /// A new session, and when it should be renewed.
-    async fn ask(&self) -> Result<(Arc<Session>, Duration), Error> {
+    pub async fn ask(&self) -> Result<(Arc<Session>, Duration), Error> {
         let request = SessionRequest {
             tenant: &self.tenant,
         };

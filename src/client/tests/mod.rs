@@ -81,6 +81,18 @@ async fn a_used_session_is_renewed_at_four_fifths_and_nobody_waits_for_it() {
 }
 
 #[tokio::test]
+async fn what_opened_its_session_together_does_not_renew_it_together() {
+    let server = Server::start().await;
+    let renewal = async || {
+        let asked = server.client().0.of(ACME).ask().await;
+        let (_, renewal) = asked.expect("a session");
+        assert!(renewal.abs_diff(RENEWAL) <= JITTER, "{renewal:?}");
+        renewal
+    };
+    assert_ne!(renewal().await, renewal().await);
+}
+
+#[tokio::test]
 async fn a_session_that_nobody_uses_is_not_renewed_until_somebody_does() {
     let server = Server::start().await;
     let client = server.client();
