@@ -321,16 +321,18 @@ struct Line {
     tls: Options,
 }
 
-/// As the operator starts it: ready by itself, and published when this replica becomes the holder.
+/// As the operator starts it: ready by itself, published when this replica becomes the holder, and kept
+/// up from then on.
 #[tokio::test]
 async fn it_runs_by_itself() -> Result<()> {
     let env = with_rights("ca-runs").await?;
     let (holds, holder) = watch::channel(false);
+    let clock = Hands::new();
     let around = Surroundings {
         client: env.control.client_for(&env.operator_kubeconfig).await?,
         records_namespace: env.records_namespace.clone(),
         holder,
-        clock: Arc::new(SystemClock),
+        clock: Arc::new(clock.clone()),
     };
     let namespaces = format!("--ca-namespaces={}", env.namespace);
     let line = Line::try_parse_from(["x", "--tls-names", NAME, &namespaces])?;
@@ -343,5 +345,24 @@ async fn it_runs_by_itself() -> Result<()> {
     })
     .await?;
     ensure!(certificates.fault().borrow().is_none());
+
+    // Half a year later there is the next one, and a certificate that is good then.
+    let first = bundle(&env, &env.namespace).await?;
+    clock.pass(183 * 24);
+    next_round().await;
+    eventually("the next authority", SOON, async || {
+        let both = bundle(&env, &env.namespace).await?;
+        Ok(both.ends_with(&first) && both.matches("BEGIN CERTIFICATE").count() == 2)
+    })
+    .await?;
+    ensure!(certificates.until() > Some(clock.now().timestamp()));
+    ensure!(certificates.fault().borrow().is_none());
     Ok(())
+}
+
+/// Lets the longest pause between two rounds pass, and nothing else.
+async fn next_round() {
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_mins(3)).await;
+    tokio::time::resume();
 }
