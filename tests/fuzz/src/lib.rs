@@ -6,6 +6,7 @@ mod body;
 mod ciphertext;
 pub mod mutate;
 mod session_token;
+mod watchdog;
 
 use std::fs;
 use std::io;
@@ -19,8 +20,12 @@ use tenant_kms::provider::TenantId;
 use tenant_kms::record::keyring::Keyring;
 use tenant_kms::record::{Record, Unusable};
 
+pub use watchdog::Watchdog;
+
 /// How long a processor may be busy with one input of at most [`MOST`] bytes.
 const DEADLINE: Duration = Duration::from_secs(2);
+/// One that takes so long may never return.
+pub const STUCK: Duration = Duration::from_secs(10);
 /// The API server stores no Secret above a mebibyte, and the agent API takes no body.
 pub const MOST: usize = 1024 * 1024;
 

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::process::Command;
+use std::process::{Command, exit};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 use fuzz::mutate::{Dice, mutate};
-use fuzz::{MOST, TARGETS, Target};
+use fuzz::{MOST, STUCK, TARGETS, Target, Watchdog};
 
 /// More memory than this is never needed for inputs of [`MOST`] bytes.
 const MEMORY: u64 = 1024 * 1024 * 1024;
@@ -41,6 +41,17 @@ fn main() -> Result<()> {
             maximum: limit,
         },
     )?;
+    let path = target.folder().join(format!("failed-{seed}"));
+    let kept = path.clone();
+    let watchdog = Watchdog::start(STUCK, move |input| {
+        let written = fs::write(&kept, input);
+        let path = kept.display();
+        eprintln!(
+            "{}, seed {seed}: no end after {STUCK:?}: {path} ({written:?})",
+            target.name
+        );
+        exit(1);
+    });
     let (begun, end) = (Instant::now(), Duration::from_secs(seconds));
     let mut inputs = target.corpus()?;
     let mut outcomes = HashSet::new();
@@ -48,13 +59,13 @@ fn main() -> Result<()> {
     while begun.elapsed() < end {
         let (one, other) = (dice.below(inputs.len()), dice.below(inputs.len()));
         let input = mutate(&inputs[one], &inputs[other], MOST, &mut dice);
-        let result = catch_unwind(AssertUnwindSafe(|| target.run(&input)));
+        let run = || watchdog.watch(&input, || target.run(&input));
+        let result = catch_unwind(AssertUnwindSafe(run));
         tried += 1;
         match result {
             Ok(outcome) if outcomes.insert(outcome) && inputs.len() < KEPT => inputs.push(input),
             Ok(_) => {}
             Err(_) => {
-                let path = target.folder().join(format!("failed-{seed}"));
                 fs::write(&path, input)?;
                 bail!("{} fails, seed {seed}: {}", target.name, path.display());
             }
