@@ -114,7 +114,7 @@ impl Agent {
             retry_after,
             body: answer.json().await?,
         };
-        if answer.is_ok() {
+        if answer.is_ok() && !self.has_served(bearer) {
             self.served().insert(bearer.to_owned());
         }
         Ok(answer)
@@ -124,13 +124,17 @@ impl Agent {
         self.served.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn has_served(&self, token: &str) -> bool {
+        self.served().contains(token)
+    }
+
     /// The answer to a call with this token. Where none was served here yet, the call is made again as often
     /// as a workload is told to: the first reviews and the first proof have little time.
     pub async fn first<F>(&self, token: &str, call: impl Fn() -> F) -> Result<Answer>
     where
         F: Future<Output = Result<Answer>>,
     {
-        let known = self.served().contains(token);
+        let known = self.has_served(token);
         let deadline = Instant::now() + SERVES_SOON;
         loop {
             let answer = call().await?;
