@@ -7,6 +7,7 @@ mod errors;
 mod programs;
 mod replicas;
 mod sessions;
+mod stolen;
 mod terms;
 mod unread;
 mod unseen;

@@ -275,15 +275,13 @@ impl Stage {
     ) -> Result<()> {
         rights::may(&self.town.env, "secrets", "update", false).await?;
         trigger(self).await?;
-        let log = &self.operator;
         eventually("every record was refused", SOON, async || {
             let refused = "the API server did not take a change";
-            let log = log.log();
-            let lines = log.lines().filter(|line| line.contains(refused));
-            let lines: Vec<_> = lines.collect();
+            let log = self.operator.log();
             let told = |one: &Tenant| {
                 let name = format!("/{}\"", one.name);
-                lines.iter().any(|line| line.contains(&name))
+                let mut lines = log.lines().filter(|line| line.contains(refused));
+                lines.any(|line| line.contains(&name))
             };
             Ok(self.tenants[which.clone()].iter().all(told))
         })
