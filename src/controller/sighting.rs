@@ -12,7 +12,6 @@ pub fn of(guarded: &Guarded, ours: &str) -> roster::Object {
             return roster::Object {
                 uid: meta.uid.clone(),
                 version: meta.resource_version.clone(),
-                created: meta.created,
                 veto: Some(Veto::Malformed),
                 phase: None,
                 reason: None,
@@ -25,7 +24,6 @@ pub fn of(guarded: &Guarded, ours: &str) -> roster::Object {
     roster::Object {
         uid: object.meta.uid.clone(),
         version: object.meta.resource_version.clone(),
-        created: object.meta.created,
         veto: veto(object, ours),
         phase: status.and_then(|status| status.phase),
         reason: condition(Aspect::Ready).and_then(|ready| ready.reason),

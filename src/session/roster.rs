@@ -29,7 +29,6 @@ pub struct Object {
     pub uid: Arc<str>,
     /// Of everything that it says, also of what is not kept here.
     pub version: Arc<str>,
-    pub created: Option<Timestamp>,
     pub veto: Option<Veto>,
     pub phase: Option<Phase>,
     pub reason: Option<Reason>,

@@ -23,7 +23,6 @@ fn object() -> Object {
     Object {
         uid: "object".into(),
         version: "7".into(),
-        created: None,
         veto: None,
         phase: None,
         reason: None,
