@@ -15,18 +15,18 @@ mod waiting;
 const UID: &str = "00112233445566778899aabbccddeeff";
 const KEY: &str = "https://acme-kv.vault.azure.net/keys/k";
 
-fn at(boot: u64, wall: u64) -> Moment {
+pub fn at(boot: u64, wall: u64) -> Moment {
     Moment {
         boot: Duration::from_secs(boot),
         wall: Duration::from_secs(1_000_000 + wall),
     }
 }
 
-fn id() -> TenantId {
+pub fn id() -> TenantId {
     TenantId::new("tenants", "acme")
 }
 
-fn time(second: i64) -> Timestamp {
+pub fn time(second: i64) -> Timestamp {
     Timestamp::from_second(second).expect("in range")
 }
 

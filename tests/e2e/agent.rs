@@ -17,10 +17,11 @@ mod wire;
 use std::time::Duration;
 
 use anyhow::Result;
-use harness::{Agent, Operator, Workload};
+use harness::{Agent, Env, Operator, Workload};
 use serde_json::json;
 
-use crate::seen::patch;
+use crate::keyring::long_retired;
+use crate::seen::{eventually, patch, record};
 use crate::support::World;
 
 const QUICK: &str = "{ interval: 5s, proofTTL: 1m }";
@@ -52,6 +53,18 @@ impl Scene {
             app,
         })
     }
+}
+
+/// The tenant's first master key, which another one has replaced, is erased.
+async fn erase_first(env: &Env, id: &str) -> Result<()> {
+    long_retired(env, "later").await?;
+    let erase = json!({ "spec": { "masterKey": { "erasedIds": [id] } } });
+    patch(env, "acme", false, "merge", &erase.to_string()).await?;
+    eventually("the former key to be erased", SOON, async || {
+        let body = record(env, "acme").await?.body;
+        Ok(body["keyring"]["versions"][0]["state"] == "erased")
+    })
+    .await
 }
 
 /// The customer's key gets another version, and so does the master key.

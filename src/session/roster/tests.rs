@@ -3,21 +3,7 @@ use std::time::Duration;
 use super::*;
 use crate::clock::Clock;
 use crate::clock::tests::Hand;
-
-fn at(boot: u64, wall: u64) -> Moment {
-    Moment {
-        boot: Duration::from_secs(boot),
-        wall: Duration::from_secs(1_000_000 + wall),
-    }
-}
-
-fn id() -> TenantId {
-    TenantId::new("tenants", "acme")
-}
-
-fn time(second: i64) -> Timestamp {
-    Timestamp::from_second(second).expect("in range")
-}
+use crate::session::tests::{at, id, time};
 
 fn object() -> Object {
     Object {

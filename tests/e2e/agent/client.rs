@@ -12,9 +12,8 @@ use tempfile::TempDir;
 use tenant_kms::client::{Category, Client, Error, Item, Kind, Options};
 use tokio::time::{Instant, sleep};
 
-use super::{SOON, Scene, rotate};
-use crate::keyring::long_retired;
-use crate::seen::{eventually, patch, record};
+use super::{SOON, Scene, erase_first, rotate};
+use crate::seen::{eventually, patch};
 
 /// A workload's files, and the client that reads them.
 struct Mounted {
@@ -165,15 +164,7 @@ async fn it_encrypts_anew_after_a_rotation() -> Result<()> {
     ensure!(first.key_id != old.key_id && damaged.kind() == Kind::CiphertextInvalid);
     ensure!(mounted.reads(&first.bytes).await? == "hello");
 
-    let env = &scene.world.env;
-    long_retired(env, "later").await?;
-    let erase = json!({ "spec": { "masterKey": { "erasedIds": [old.key_id] } } });
-    patch(env, "acme", false, "merge", &erase.to_string()).await?;
-    let erased = async || {
-        let body = record(env, "acme").await?.body;
-        Ok(body["keyring"]["versions"][0]["state"] == "erased")
-    };
-    eventually("the former key to be erased", SOON, erased).await?;
+    erase_first(&scene.world.env, &old.key_id).await?;
     // Its session began with the key that is no more: it gets another one, unasked.
     let gone = mounted.refused(Kind::KeyErased, &old.bytes).await?;
     ensure!(gone.category() == Category::Denied);

@@ -3,17 +3,16 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use fakecloud::{Effect, Fault};
 use futures::future::try_join_all;
 use harness::{Agent, Answer, Workload};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use super::{QUICK, SOON, Scene, rotate};
+use super::{QUICK, SOON, Scene, erase_first, rotate};
 use crate::faults::replica::Replica;
-use crate::keyring::long_retired;
-use crate::seen::{eventually, patch, record, suspend};
+use crate::seen::{eventually, patch, suspend};
 use crate::support::World;
 
 /// A tenant with a holder, and a replica beside it that nobody has asked yet.
@@ -264,15 +263,8 @@ async fn a_master_key_that_is_erased_is_gone_on_every_replica() -> Result<()> {
         pair.first_read().await? == "ok",
         "the former key is open here"
     );
-    long_retired(env, "later").await?;
-    let former = &tenant["status"]["masterKeys"][1]["id"];
-    let erase = json!({ "spec": { "masterKey": { "erasedIds": [former] } } });
-    patch(env, "acme", false, "merge", &erase.to_string()).await?;
-    eventually("the former key to be erased", SOON, async || {
-        let body = record(env, "acme").await?.body;
-        Ok(body["keyring"]["versions"][0]["state"] == "erased")
-    })
-    .await?;
+    let former = tenant["status"]["masterKeys"][1]["id"].as_str();
+    erase_first(env, former.context("two keys")?).await?;
     // The session began with the key that is no more.
     pair.until("session_invalid", SOON).await?;
     for agent in [&pair.agent, &pair.scene.agent] {

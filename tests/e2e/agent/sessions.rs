@@ -8,9 +8,8 @@ use jiff::Timestamp;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use super::{QUICK, SOON, Scene, rotate};
-use crate::keyring::long_retired;
-use crate::seen::{eventually, patch, record, suspend};
+use super::{QUICK, SOON, Scene, erase_first, rotate};
+use crate::seen::{eventually, patch, suspend};
 
 /// Asks until the answer has this error.
 pub async fn until(
@@ -255,14 +254,7 @@ async fn a_rotation_logs_nobody_out_and_erasing_does() -> Result<()> {
     let rewrapped = items[0]["ciphertext"].as_str().context("ciphertext")?;
     opens(app, agent, &session, rewrapped).await?;
 
-    long_retired(env, "later").await?;
-    let erase = json!({ "spec": { "masterKey": { "erasedIds": [before] } } });
-    patch(env, "acme", false, "merge", &erase.to_string()).await?;
-    eventually("the former key to be erased", SOON, async || {
-        let body = record(env, "acme").await?.body;
-        Ok(body["keyring"]["versions"][0]["state"] == "erased")
-    })
-    .await?;
+    erase_first(env, &before).await?;
     // It was issued with the key that is no more: on record, and a moment later in memory.
     until("session_invalid", SOON, || {
         app.decrypt(agent, &session, rewrapped)
