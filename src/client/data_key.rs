@@ -2,11 +2,11 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use zeroize::Zeroizing;
 
+use super::sessions::Session;
 use super::wire;
 use super::{Ciphertext, Error};
 use crate::clock::{Clock, Moment};
@@ -31,12 +31,12 @@ impl fmt::Debug for DataKey {
 }
 
 impl DataKey {
-    /// `plaintext` as it came, by a session that ends at `session`.
+    /// `plaintext` as it came, by this session.
     pub(super) fn new(
         plaintext: &str,
         ciphertext: Ciphertext,
         keep_until: Timestamp,
-        session: Moment,
+        session: &Session,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, Error> {
         let plaintext = wire::secret_bytes(plaintext).filter(|key| key.len() == 32);
@@ -44,7 +44,7 @@ impl DataKey {
             plaintext: plaintext.ok_or_else(Error::not_understood)?,
             ciphertext,
             keep_until,
-            end: end(keep_until, session, clock.now()),
+            end: session.translate(keep_until),
             clock,
         })
     }
@@ -69,66 +69,64 @@ impl DataKey {
     }
 }
 
-/// The sooner one: what the operator names, by this machine's wall clock, or the end of the session.
-fn end(keep_until: Timestamp, session: Moment, now: Moment) -> Moment {
-    let named = u64::try_from(keep_until.as_second()).unwrap_or(0);
-    let named = now.after(Duration::from_secs(named).saturating_sub(now.wall));
-    Moment {
-        boot: named.boot.min(session.boot),
-        wall: named.wall.min(session.wall),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use base64::Engine;
     use base64::engine::general_purpose::STANDARD;
 
     use super::*;
     use crate::clock::tests::Hand;
 
-    /// Made at 1000 s by the wall clock: until when it may be kept, and how its session ends.
-    fn key(keep_until: i64, boot: u64, wall: u64) -> (DataKey, Arc<Hand>) {
+    /// Of a session of five minutes, until so many seconds before its end.
+    fn key(sooner: i64) -> (DataKey, Arc<Hand>) {
         let clock = Arc::new(Hand::default());
-        let now = clock.now();
         let sealed = Ciphertext {
             bytes: Vec::new(),
             key_id: String::new(),
         };
-        let session = Moment {
-            boot: now.boot + Duration::from_secs(boot),
-            wall: now.wall + Duration::from_secs(wall),
-        };
-        let until = Timestamp::from_second(keep_until).expect("time");
+        // The operator's clock is years ahead of this one.
+        let expires = Timestamp::from_second(2_000_000_000).expect("time");
+        let session = Session::new("", clock.now(), Duration::from_mins(5), expires);
+        let until = expires - jiff::SignedDuration::from_secs(sooner);
         let text = STANDARD.encode([7; 32]);
-        let key = DataKey::new(&text, sealed, until, session, clock.clone());
+        let key = DataKey::new(&text, sealed, until, &session, clock.clone());
         (key.expect("a key"), clock)
+    }
+
+    #[test]
+    fn it_ends_when_the_operator_says_and_with_its_session() {
+        for (sooner, lasts) in [
+            (0, 300),
+            (240, 60),
+            (299, 1),
+            (300, 0),
+            (900, 0),
+            (-60, 300),
+        ] {
+            let (key, clock) = key(sooner);
+            assert_eq!(key.expose().is_some(), lasts > 0, "{sooner}");
+            clock.forward(Duration::from_secs(lasts).saturating_sub(Duration::from_millis(1)));
+            assert_eq!(key.expose().is_some(), lasts > 0, "{sooner}");
+            clock.forward(Duration::from_millis(1));
+            assert!(key.expose().is_none(), "{sooner}");
+        }
     }
 
     /// The wall clock can be set, and the other misses what passed while a machine was frozen.
     #[test]
-    fn it_ends_by_whichever_clock_and_whichever_time_is_first() {
-        for (keep_until, boot, wall, usable) in [
-            (1_001, 1, 1, true),
-            (1_001, 0, 1, false),
-            (1_001, 1, 0, false),
-            (1_000, 1, 1, false),
-            (0, 1, 1, false),
-            (-1, 1, 1, false),
-        ] {
-            let (key, _) = key(keep_until, boot, wall);
-            let said = format!("until {keep_until}, session {boot} s and {wall} s");
-            assert_eq!(key.expose().is_some(), usable, "{said}");
-        }
-    }
-
-    #[test]
-    fn a_clock_that_is_set_back_lengthens_nothing() {
-        let (key, clock) = key(1_060, 300, 300);
+    fn it_ends_by_whichever_clock_is_first() {
+        let (key, clock) = key(240);
         clock.forward(Duration::from_secs(59));
         assert!(key.expose().is_some());
         clock.set_back(Duration::from_secs(59));
+        assert!(key.expose().is_some());
         clock.forward(Duration::from_secs(1));
+        assert!(key.expose().is_none());
+
+        let (key, clock) = self::key(240);
+        clock.set_forward(Duration::from_mins(1));
         assert!(key.expose().is_none());
     }
 }

@@ -36,10 +36,10 @@ use bytes::Bytes;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
-use crate::clock::{Clock, Moment, SystemClock};
+use crate::clock::{Clock, SystemClock};
 pub use data_key::DataKey;
 pub use error::{Backoff, Category, Error, Kind};
-use sessions::{Sessions, Shop};
+use sessions::{Session, Sessions, Shop};
 use transport::Transport;
 use wire::{DataKeyAnswer, DataKeyRequest, DecryptAnswer, DecryptRequest, EncryptAnswer};
 use wire::{EncryptRequest, OpenDataKeyAnswer, RewrapAnswer, RewrapRequest, RewrappedItem};
@@ -148,7 +148,7 @@ impl Client {
             key_id: answer.key_id,
         })?;
         let clock = self.0.shop().clock.clone();
-        DataKey::new(answer.plaintext, sealed, answer.keep_until, session, clock)
+        DataKey::new(answer.plaintext, sealed, answer.keep_until, &session, clock)
     }
 
     /// A data key again, from the ciphertext that was stored beside the data: [`Client::decrypt`] that
@@ -166,7 +166,7 @@ impl Client {
             key_id: answer.key_id.to_owned(),
         };
         let clock = self.0.shop().clock.clone();
-        DataKey::new(answer.plaintext, sealed, answer.keep_until, session, clock)
+        DataKey::new(answer.plaintext, sealed, answer.keep_until, &session, clock)
     }
 
     /// Encrypts at most 100 ciphertexts anew with the active master key, without showing their
@@ -205,19 +205,19 @@ impl Client {
         tenant: &str,
         ciphertext: &[u8],
         aad: &[u8],
-    ) -> Result<(Zeroizing<Vec<u8>>, Moment), Error> {
+    ) -> Result<(Zeroizing<Vec<u8>>, Arc<Session>), Error> {
         let request = item(ciphertext, aad)?;
         let body = wire::body(&request, size(&request))?;
         self.call(tenant, "decrypt", body).await
     }
 
-    /// The answer, and the end of the session that it came by.
+    /// The answer, and the session that it came by.
     async fn call(
         &self,
         tenant: &str,
         operation: &str,
         body: Bytes,
-    ) -> Result<(Zeroizing<Vec<u8>>, Moment), Error> {
+    ) -> Result<(Zeroizing<Vec<u8>>, Arc<Session>), Error> {
         let deadline = self.0.shop().deadline;
         let until = Instant::now() + deadline;
         let path = format!("agent/v1/{operation}");
@@ -233,7 +233,7 @@ impl Client {
         path: &str,
         body: Bytes,
         until: Instant,
-    ) -> Result<(Zeroizing<Vec<u8>>, Moment), Error> {
+    ) -> Result<(Zeroizing<Vec<u8>>, Arc<Session>), Error> {
         let slot = self.0.of(tenant);
         let transport = &self.0.shop().transport;
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
@@ -244,7 +244,7 @@ impl Client {
                 Ok(session) => {
                     let sent = transport.post(path, Some(session.token()), body.clone());
                     match sent.await {
-                        Ok(answer) => return Ok((answer, session.end())),
+                        Ok(answer) => return Ok((answer, session)),
                         Err(error) if error.ends_session() => {
                             slot.forget(&session);
                             if std::mem::take(&mut new_session) {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
+use jiff::Timestamp;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 use zeroize::Zeroizing;
@@ -37,10 +38,22 @@ pub(super) struct Session {
     /// Before the request was sent: the session is never thought to last longer than it does.
     begun: Moment,
     ttl: Duration,
+    /// By the operator's clock.
+    expires: Timestamp,
     used: Notify,
 }
 
 impl Session {
+    pub fn new(token: &str, begun: Moment, ttl: Duration, expires: Timestamp) -> Self {
+        Self {
+            token: Zeroizing::new(token.to_owned()),
+            begun,
+            ttl,
+            expires,
+            used: Notify::new(),
+        }
+    }
+
     pub fn token(&self) -> &str {
         &self.token
     }
@@ -48,6 +61,13 @@ impl Session {
     /// The end of the session, by the caller's clock.
     pub fn end(&self) -> Moment {
         self.begun.after(self.ttl)
+    }
+
+    /// By the caller's clock, what the operator names by its own: as long before the end of the session,
+    /// whatever the one clock is ahead of the other.
+    pub fn translate(&self, named: Timestamp) -> Moment {
+        let sooner = Duration::try_from(self.expires.duration_since(named)).unwrap_or_default();
+        self.begun.after(self.ttl.saturating_sub(sooner))
     }
 
     fn is_live(&self, now: Moment) -> bool {
@@ -154,12 +174,7 @@ impl Slot {
             ttl = answer.ttl_seconds,
             "session opened"
         );
-        let session = Session {
-            token: Zeroizing::new(answer.session_token.to_owned()),
-            begun,
-            ttl,
-            used: Notify::new(),
-        };
+        let session = Session::new(answer.session_token, begun, ttl, answer.expires_at);
         Ok((Arc::new(session), renewal))
     }
 }

@@ -50,6 +50,7 @@ pub(super) struct RewrapRequest {
 #[derive(Deserialize)]
 pub(super) struct SessionAnswer<'a> {
     pub session_token: &'a str,
+    pub expires_at: Timestamp,
     pub ttl_seconds: u64,
     pub renew_after_seconds: u64,
 }

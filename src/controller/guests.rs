@@ -19,7 +19,7 @@ use crate::clock::Moment;
 use crate::lock::lock;
 use crate::provider::TenantId;
 use crate::record::Record;
-use crate::record::keyring::KeyId;
+use crate::record::keyring::{IN_USE, KeyId};
 use crate::seal::{Attempt, Cause, Seal, State, Transition};
 use crate::session::hold::LastUse;
 use crate::session::roster::{Barrier, Seen};
@@ -27,9 +27,13 @@ use crate::session::{Hold, Refused};
 
 /// How soon a record that could not be read is read again.
 const READ_AGAIN: Duration = Duration::from_secs(2);
-/// How long what was read is relied on while nothing is seen of the object: a change of the record that
-/// could not be written at first may change nothing that the status tells.
-const READ_ANEW: Duration = Duration::from_mins(10);
+/// How long what was read is relied on while nothing is seen of the object: a change of the record may be
+/// told by no status, as where that cannot be written.
+const READ_ANEW: Duration = Duration::from_mins(2);
+/// And while it cannot be read: shorter than a master key that was rotated away is kept.
+const RELIED_ON: Duration = Duration::from_mins(5);
+const READ_AGAIN_MEANWHILE: Duration = Duration::from_secs(10);
+const _: () = assert!(RELIED_ON.as_secs() + 30 < IN_USE.as_secs().unsigned_abs());
 /// How long a tenant that nobody uses is still proved, beyond its interval.
 const LINGER: Duration = Duration::from_secs(10);
 /// How many tenants may have a version opened at once.
@@ -187,20 +191,23 @@ impl Tending {
             // Another object of the same name is nobody that was proved.
             known = known.filter(|known| known.object_uid == seen.object.uid);
             let now = self.ctx.clock.now();
+            let within = |known: &Known, span| now.since(known.read) < span;
             let current = |known: &Known| known.changes == seen.changes;
-            let fresh = |known: &Known| current(known) && now.since(known.read) < READ_ANEW;
+            let fresh = |known: &Known| current(known) && within(known, READ_ANEW);
             if !known.as_ref().is_some_and(fresh) {
+                let outlived = known
+                    .as_ref()
+                    .is_some_and(|known| !within(known, RELIED_ON));
                 match self.read(&seen.object.uid).await {
                     Ok((record, spec)) => {
                         known = Some(self.take(known, record, spec, &seen, now));
                     }
                     // Nothing says that it is another one by now.
-                    Err(Refused::Unproved(_)) if known.as_ref().is_some_and(current) => {
-                        known = known.map(|known| Known { read: now, ..known });
-                    }
+                    Err(Refused::Unproved(_))
+                        if !outlived && known.as_ref().is_some_and(current) => {}
                     Err(refused) => {
-                        if matches!(refused, Refused::Sealed(_)) {
-                            // Whatever is read next, the tenant was sealed in between.
+                        if outlived || matches!(refused, Refused::Sealed(_)) {
+                            // Whatever is read next, the tenant may have been sealed in between.
                             known = None;
                             self.ctx.wipe(&self.id);
                         }
@@ -306,7 +313,12 @@ impl Tending {
                 true
             }
             next => {
-                let wait = next.into_iter().chain(known.seal.next_tick(now)).min();
+                let read = READ_ANEW.saturating_sub(now.since(known.read));
+                let read = Some(read).filter(|wait| !wait.is_zero());
+                let soon = || READ_AGAIN_MEANWHILE.mul_f64(0.5 + 0.5 * (ctx.jitter)());
+                let read = read.unwrap_or_else(soon);
+                let wait = [next, known.seal.next_tick(now), Some(read)];
+                let wait = wait.into_iter().flatten().min();
                 let interval = known.spec.timing().interval;
                 self.pause(wait.unwrap_or(READ_AGAIN), interval).await
             }

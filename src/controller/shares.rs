@@ -1,5 +1,6 @@
 //! How many attempts on clouds may be under way at once. The less pressing one is, the smaller the share of
-//! them that it may have: thousands whose cloud hangs must not keep others from their next proof.
+//! them that it may have: thousands whose cloud hangs must not keep others from their next proof, once they
+//! have had an attempt without an answer.
 
 use std::sync::Arc;
 

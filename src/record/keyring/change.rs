@@ -8,10 +8,9 @@ use k8s_openapi::ByteString;
 
 use super::{Kek, Key, KeyId, Keyring, Locked, MOST_LIVE, Version};
 
-/// How long a version may still be encrypting that was active. A replica without the API server serves for
-/// 5 min more, which is how long reviews of callers hold; a dead connection goes unnoticed for 35 s before
-/// that, and a call that has begun lasts for 10 s.
-const IN_USE: SignedDuration = SignedDuration::from_mins(6);
+/// How long a version may still be encrypting that was active. A replica that hears nothing serves for 5 min
+/// more by what it has read; a call that has begun lasts for 10 s.
+pub const IN_USE: SignedDuration = SignedDuration::from_mins(6);
 
 /// Why a keyring is not rotated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::api::ProviderKind;
 use crate::provider::Wrapped;
 
-pub use change::{Erasure, Rewrapped, Unfit};
+pub use change::{Erasure, IN_USE, Rewrapped, Unfit};
 pub use master::{Commitment, KeyId, MasterKey, MessageKey, SessionKey};
 
 /// How many versions may be unwrapped at most: each costs a call when the customer's key changes.

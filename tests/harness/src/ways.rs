@@ -4,12 +4,13 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::sleep;
 
 use crate::{Env, OperatorOptions, chart};
 
@@ -99,6 +100,22 @@ impl Tap {
     /// From now on nothing passes, and nobody is told.
     pub fn cut(&self) {
         self.cut.send_replace(usize::MAX);
+    }
+
+    /// The same at a moment when nothing is under way, so that what has not ended was not answered.
+    pub async fn cut_at_rest(&self) {
+        let cut = || {
+            note(&self.connections, |all| {
+                let rests = all.iter().all(|one| one.ended.is_some());
+                if rests {
+                    self.cut();
+                }
+                rests
+            })
+        };
+        while !cut() {
+            sleep(Duration::from_millis(1)).await;
+        }
     }
 
     /// Nothing passes over the connections of now, and nobody is told; new ones are relayed.
@@ -191,6 +208,12 @@ impl Ways {
     /// From now on nothing goes to a cloud or to the API server, and nothing comes.
     pub fn cut(&self) {
         self.cloud.cut();
+        self.api.cut();
+    }
+
+    /// When no call to a cloud is under way.
+    pub async fn cut_at_rest(&self) {
+        self.cloud.cut_at_rest().await;
         self.api.cut();
     }
 }

@@ -4,7 +4,7 @@ use super::*;
 
 impl Town {
     /// So many seconds, or until it is so, in which the guest is used.
-    async fn used(&mut self, seconds: u64, until: impl Fn(&Self) -> bool) {
+    pub(super) async fn used(&mut self, seconds: u64, until: impl Fn(&Self) -> bool) {
         for _ in 0..seconds {
             if until(self) {
                 return;

@@ -71,11 +71,25 @@ fn a_version_whose_erasing_no_status_tells_is_erased_on_every_replica() {
         town.tasks().await;
         assert_eq!(standing(&town), Some(Standing::Live), "it was not refused");
         let told = town.objects.len();
-        for _ in 0..130 {
-            town.pass(5).await;
-            town.play(Event::Asks(GUEST)).await;
-        }
+        town.used(130, |_| false).await;
         assert_eq!(told, town.objects.len(), "a status tells");
         assert_eq!(standing(&town), Some(Standing::Erased));
+    });
+}
+
+#[test]
+fn what_was_read_long_ago_is_not_relied_on_while_it_cannot_be_read_again() {
+    runtime().block_on(async {
+        let mut town = Town::serving(GUEST).await;
+        town.store.set_reads_fail(true);
+        town.used(4 * 60 + 30, |_| false).await;
+        assert!(
+            town.held(GUEST).is_some(),
+            "nothing says that it is another one"
+        );
+        town.used(40, |_| false).await;
+        assert!(town.held(GUEST).is_none());
+        town.store.set_reads_fail(false);
+        town.until_proved(GUEST).await;
     });
 }

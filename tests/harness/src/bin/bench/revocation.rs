@@ -184,8 +184,8 @@ impl Scene {
         let mut cuts = Vec::new();
         for (number, replica) in self.replicas.iter().enumerate().rev() {
             eprintln!("  cut off: {}", replica.name);
+            replica.ways.cut_at_rest().await;
             cuts.push((number, replica, Instant::now()));
-            replica.ways.cut();
             sleep(APART).await;
         }
         sleep((PROOF_TTL + BEYOND).saturating_sub(APART)).await;
