@@ -230,8 +230,7 @@ impl Tending {
         }
     }
 
-    /// The record of a tenant that is not sealed, with the spec in force.
-    /// What is on record of the object that is there.
+    /// The record of a tenant that is not sealed, with the spec in force, of the object that is there.
     async fn read(&self, object_uid: &str) -> Result<(Record, TenantKmsSpec), Refused> {
         let read = timeout(serving::PATIENCE, serving::read(&self.ctx, &self.id)).await;
         let record = read.unwrap_or(Err(Refused::Unproved(None)))?;
@@ -313,14 +312,13 @@ impl Tending {
                 true
             }
             next => {
-                let read = READ_ANEW.saturating_sub(now.since(known.read));
-                let read = Some(read).filter(|wait| !wait.is_zero());
-                let soon = || READ_AGAIN_MEANWHILE.mul_f64(0.5 + 0.5 * (ctx.jitter)());
-                let read = read.unwrap_or_else(soon);
-                let wait = [next, known.seal.next_tick(now), Some(read)];
-                let wait = wait.into_iter().flatten().min();
+                let read = match READ_ANEW.saturating_sub(now.since(known.read)) {
+                    Duration::ZERO => READ_AGAIN_MEANWHILE.mul_f64(0.5 + 0.5 * (ctx.jitter)()),
+                    wait => wait,
+                };
+                let others = [next, known.seal.next_tick(now)].into_iter().flatten();
                 let interval = known.spec.timing().interval;
-                self.pause(wait.unwrap_or(READ_AGAIN), interval).await
+                self.pause(others.fold(read, Duration::min), interval).await
             }
         }
     }
